@@ -1,0 +1,72 @@
+/* TCP streams on the loop: accept, connect, read, write with back-pressure, and two joined. */
+#pragma once
+
+#include "lib/base/addr.h"
+
+#include "io/loop.h"
+
+struct tcp;
+struct tcp_listener;
+
+/* Called from the loop, never from inside a tcp_* call. After `closed` the stream is gone and
+ * its pointer dead; tcp_close() frees it without calling anything. */
+struct tcp_events {
+    void (*connected)(struct tcp *t, void *ctx); /* of tcp_connect only */
+    /* Returns how many bytes it took; the rest is given again, with more behind it, after the
+     * next arrival or tcp_resume(). At most TCP_IN_MAX are held: then reading stops. */
+    size_t (*data)(struct tcp *t, struct slice bytes, void *ctx);
+    void (*ended)(struct tcp *t, void *ctx);   /* the peer sent FIN; writing still works */
+    void (*drained)(struct tcp *t, void *ctx); /* the write queue fell to the low mark */
+    void (*closed)(struct tcp *t, int sys_errno, void *ctx); /* 0: in good order */
+};
+
+enum {
+    TCP_IN_MAX = 65536 + 64,   /* one RFC 4571 or ChannelData frame of any size fits */
+    TCP_OUT_HIGH = 256 * 1024, /* tcp_is_full() from here on ... */
+    TCP_OUT_LOW = 64 * 1024,   /* ... until `drained` */
+    TCP_OUT_MAX = 4 * 1024 * 1024
+};
+
+struct tcp_options {
+    const struct addr *local; /* bind here first; NULL: the kernel chooses */
+    bool share_port;          /* SO_REUSEPORT: a listener and connections from one port */
+    uint32_t timeout_ms;      /* for connect; 0: the kernel's */
+};
+
+/* A listener that cannot accept for lack of descriptors pauses and tries again in a while. */
+MUST_USE int tcp_listen(struct tcp_listener **out, struct loop *l, const struct addr *at,
+                        const struct tcp_options *opt,
+                        void (*accepted)(struct tcp *t, const struct addr *peer, void *ctx),
+                        void *ctx);
+void tcp_listener_free(struct tcp_listener *t);
+struct addr tcp_listener_addr(const struct tcp_listener *t); /* with the port it got */
+
+/* Starts to connect; `connected` or `closed` follows. */
+MUST_USE int tcp_connect(struct tcp **out, struct loop *l, const struct addr *to,
+                         const struct tcp_options *opt, const struct tcp_events *ev, void *ctx);
+/* An accepted stream is silent until it is given its events. */
+void tcp_start(struct tcp *t, const struct tcp_events *ev, void *ctx);
+
+/* Sends what it can now and queues a copy of the rest. ERR_LIMIT, and nothing is taken, when
+ * the queue would pass TCP_OUT_MAX. Trouble with the socket shows as `closed`, later. */
+MUST_USE int tcp_write(struct tcp *t, struct slice head, struct slice body);
+bool tcp_is_full(const struct tcp *t);
+void tcp_pause(struct tcp *t);           /* stop reading: the peer's window closes */
+void tcp_resume(struct tcp *t);          /* gives held bytes again, from the loop */
+void tcp_shutdown(struct tcp *t);        /* FIN once the queue is out */
+void tcp_close(struct tcp *t);           /* now, without waiting for the queue */
+void tcp_close_when_sent(struct tcp *t); /* after the queue, at most 5 s later */
+struct addr tcp_local(const struct tcp *t);
+struct addr tcp_peer(const struct tcp *t);
+
+/* Joins two streams for good: bytes held by either go over first, then both ways with bounded
+ * buffers; half-close is carried through. Both streams belong to the pipe from here on; their
+ * events are not called again. `done` is called once, after both are gone. */
+struct tcp_pipe;
+struct tcp_pipe_count {
+    uint64_t a_to_b, b_to_a; /* bytes */
+};
+MUST_USE int tcp_pipe_new(struct tcp_pipe **out, struct tcp *a, struct tcp *b,
+                          void (*done)(struct tcp_pipe *p, void *ctx), void *ctx);
+struct tcp_pipe_count tcp_pipe_count(const struct tcp_pipe *p);
+void tcp_pipe_close(struct tcp_pipe *p); /* frees it and both streams; `done` is not called */
