@@ -1,0 +1,60 @@
+/* What a TURN dialect has to supply. The server sees only turn_req and turn_reply. */
+#pragma once
+
+#include "lib/stun/msg.h"
+#include "lib/stun/stream.h"
+
+enum turn_op {
+    TURN_OP_BINDING,
+    TURN_OP_ALLOCATE,
+    TURN_OP_REFRESH,
+    TURN_OP_PERMISSION,
+    TURN_OP_CHANNEL,
+    TURN_OP_CHANNEL_DATA, /* not STUN: `channel` and `data` only */
+    TURN_OP_SEND,
+    TURN_OP_CONNECT,
+    TURN_OP_CONNECTION_BIND,
+    TURN_OP_IGNORE /* indications and responses that ask for nothing */
+};
+
+/* A request in the server's own words. */
+struct turn_req {
+    enum turn_op op;
+    struct stun_msg msg; /* unset for CHANNEL_DATA */
+    struct addr peer;    /* the first one; CreatePermission looks up the others in `msg` */
+    struct slice data, username, realm, nonce;
+    uint32_t lifetime_s;
+    uint32_t connection_id;
+    uint16_t channel;
+    uint8_t transport, family; /* of REQUESTED-TRANSPORT, REQUESTED-ADDRESS-FAMILY; 0: absent */
+    bool has_lifetime, has_integrity, has_connection_id, has_peer, has_data;
+    bool even_port, reserve_next, has_reservation, dont_fragment;
+};
+
+struct turn_reply {
+    uint16_t code;      /* 0: success */
+    const char *reason; /* a literal */
+    struct addr relayed, mapped, peer;
+    uint32_t lifetime_s;
+    uint32_t connection_id;
+    struct slice nonce, realm, software;
+    bool has_lifetime, has_connection_id;
+};
+
+struct turn_dialect {
+    const char *name;
+    const struct stun_wire *wire;
+    enum parse (*deframe)(struct slice in, struct slice *frame, size_t *used);
+    /* 0, or the STUN error code to answer with. 1: not ours, drop it without an answer. */
+    uint16_t (*read)(struct turn_req *out, struct slice frame);
+    MUST_USE int (*write)(struct wr *w, const struct turn_req *req,
+                          const struct turn_reply *reply, const struct stun_key *key);
+    /* What goes before a peer's `len` bytes of data to the client: ChannelData's head when
+     * `channel` is not 0, a Data indication's otherwise; `tail`: bytes of padding after it. */
+    MUST_USE int (*write_data_head)(struct wr *w, const struct addr *peer, uint16_t channel,
+                                    size_t len, size_t *tail);
+    /* ConnectionAttempt indication (RFC 6062 4.4); `key` as for write. */
+    MUST_USE int (*write_attempt)(struct wr *w, const struct stun_tid *tid,
+                                  const struct turn_reply *what, const struct stun_key *key);
+};
+extern const struct turn_dialect turn_dialect_rfc8656;

@@ -1,0 +1,21 @@
+/* Who may be a peer: the one question that Connect, inbound connections, CreatePermission, Send
+ * and ChannelBind all ask. */
+#pragma once
+
+#include "lib/base/addr.h"
+
+enum {
+    TURN_NETS_MAX = 64,
+    TURN_OWN_MAX = 64
+};
+
+struct turn_policy {
+    struct addr_net allow[TURN_NETS_MAX], deny[TURN_NETS_MAX];
+    struct addr own[TURN_OWN_MAX]; /* listeners' and relays' addresses; ports do not count */
+    size_t n_allow, n_deny, n_own;
+};
+
+/* NULL: allowed. Otherwise why not, a literal ("own-address", "denied", "loopback", "private",
+ * ...). An address that embeds an IPv4 one is judged as both. Order: the server's own addresses
+ * are refused whatever is allowed; then `deny`; then `allow`; then everything special. */
+const char *turn_policy_refuses(const struct turn_policy *p, const struct addr *peer);

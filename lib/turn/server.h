@@ -1,0 +1,132 @@
+/* TURN server core (RFC 8656, RFC 6062). No sockets and no clock: bytes, events and the time
+ * go in, actions come out. One instance belongs to one thread. */
+#pragma once
+
+#include "lib/stun/msg.h"
+#include "lib/turn/policy.h"
+
+struct turn_dialect;
+struct turn_server;
+
+enum {
+    TURN_HEAD_MAX = 48 /* a Data indication up to its payload, IPv6 peer */
+};
+
+/* Names a thing outside the core. The high half is a generation, so a late event about an
+ * object that is gone finds nothing instead of finding its successor. 0 names nothing. */
+typedef uint64_t turn_id;
+
+enum turn_transport {
+    TURN_UDP = 17,
+    TURN_TCP = 6
+};
+
+struct turn_config {
+    struct slice realm, software;
+    uint8_t nonce_secret[32]; /* the same in every worker */
+    uint32_t nonce_life_s;
+    uint32_t max_allocations, max_per_user;
+    uint32_t max_unbound; /* TCP peer connections waiting for ConnectionBind, an allocation */
+    uint32_t max_connections; /* TCP peer connections of an allocation, bound ones too */
+    uint32_t lifetime_default_s, lifetime_max_s;
+    uint8_t worker;          /* index, carried in CONNECTION-IDs */
+    bool tcp_accept_any;     /* peers may connect to a TCP relay without a permission */
+    struct addr external_ip; /* told to clients in place of the relay's address; may be unset */
+    const struct turn_policy *policy; /* outlives the server */
+};
+
+/* What the core may ask of its surroundings while it runs; a test gives its own. */
+struct turn_env {
+    void (*random)(void *out, size_t len, void *ctx);
+    uint64_t (*unix_s)(void *ctx); /* wall clock, for nonces only */
+    void *ctx;
+};
+
+struct turn_conn { /* the client's side of a 5-tuple */
+    turn_id id;    /* TCP: the connection's, given by the caller; UDP: 0 */
+    struct addr client, local;
+    enum turn_transport transport;
+    const struct turn_dialect *dialect;
+};
+
+enum turn_do {
+    TURN_DO_SEND,       /* bytes to the client: conn, or client and local for UDP */
+    TURN_DO_RELAY_OPEN, /* answer with turn_server_relay_opened() */
+    TURN_DO_RELAY_SEND, /* datagram from the relay port to a peer */
+    TURN_DO_RELAY_CLOSE,
+    TURN_DO_TCP_CONNECT, /* from the relay's address and port; answer turn_server_tcp_opened()
+                          */
+    TURN_DO_TCP_PIPE,    /* join client data connection `conn` and `peer_conn`; the core sees no
+                            more of their bytes. Answer turn_server_tcp_closed() at the end */
+    TURN_DO_TCP_CLOSE,   /* a peer connection, bound or not */
+    TURN_DO_CONN_CLOSE,  /* a client's connection: control or data */
+    TURN_DO_FIND_KEY,    /* answer with turn_server_key(), now or later */
+    TURN_DO_REPORT       /* something an operator may want to see */
+};
+
+struct turn_report {
+    const char *event; /* a literal: "alloc", "refresh", "expire", "attempt", "bind", "deny" */
+    const char *why;   /* a literal, or NULL */
+    struct slice username;
+    struct addr client, relayed, peer;
+    uint16_t code; /* of an error reply */
+    uint32_t lifetime_s;
+    bool is_noise; /* an unauthenticated peer can cause it at will: count, do not print each */
+};
+
+struct turn_action {
+    enum turn_do what;
+    turn_id conn, relay, peer_conn;
+    struct addr addr;  /* RELAY_SEND, TCP_CONNECT: the peer. SEND over UDP: the client */
+    struct addr local; /* SEND over UDP: where the client's datagram had come to */
+    uint8_t head[TURN_HEAD_MAX], head_len, tail_len; /* head, body, then tail_len zero bytes */
+    struct slice body; /* relayed: the caller's own bytes; a reply: good until the next input */
+    union {
+        struct {
+            enum turn_transport transport;
+            uint8_t family;
+            bool even, reserve_next;
+        } open;
+        struct {
+            turn_id ticket;
+            struct slice username;
+        } key;
+        struct turn_report report;
+    };
+};
+
+MUST_USE int turn_server_new(struct turn_server **out, const struct turn_config *cfg,
+                             const struct turn_env *env);
+void turn_server_free(struct turn_server *s); /* NULL is fine */
+
+/* Input. `now_ms` is monotonic and must not go back. A peer's mistakes are not errors here:
+ * they become STUN error replies. ERR_NOMEM and ERR_LIMIT mean the input was dropped;
+ * ERR_MALFORMED that the stream cannot be understood and should be closed. */
+MUST_USE int turn_server_from_client(struct turn_server *s, uint64_t now_ms,
+                                     const struct turn_conn *c, struct slice frame);
+MUST_USE int turn_server_from_peer(struct turn_server *s, uint64_t now_ms, turn_id relay,
+                                   const struct addr *peer, struct slice datagram);
+void turn_server_conn_gone(struct turn_server *s, uint64_t now_ms, turn_id conn);
+void turn_server_relay_opened(struct turn_server *s, uint64_t now_ms, turn_id relay,
+                              const struct addr *bound); /* NULL: it could not be opened */
+void turn_server_tcp_opened(struct turn_server *s, uint64_t now_ms, turn_id peer_conn, bool ok);
+/* A peer connected to a TCP relay. 0: not wanted, close it. Its bytes stay unread, or in a
+ * bounded buffer, until TURN_DO_TCP_PIPE. */
+turn_id turn_server_tcp_accepted(struct turn_server *s, uint64_t now_ms, turn_id relay,
+                                 const struct addr *peer);
+/* The peer's side ended: before it was bound, or with the pipe. */
+void turn_server_tcp_closed(struct turn_server *s, uint64_t now_ms, turn_id peer_conn);
+void turn_server_key(struct turn_server *s, uint64_t now_ms, turn_id ticket,
+                     const struct stun_key *key); /* NULL: no such user */
+void turn_server_tick(struct turn_server *s, uint64_t now_ms);
+
+/* Output. Call until false after every input. */
+bool turn_server_next(struct turn_server *s, struct turn_action *out);
+/* When to call tick; UINT64_MAX: not until something else happens. */
+uint64_t turn_server_deadline_ms(const struct turn_server *s);
+
+struct turn_stats {
+    uint64_t allocations, allocations_total, denied_total, auth_failures_total;
+    uint64_t tcp_connections, tcp_unbound, permissions, channels;
+};
+struct turn_stats turn_server_stats(const struct turn_server *s);
