@@ -26,7 +26,8 @@ struct picture {
 void picture_init(struct picture *p);
 void picture_done(struct picture *p);
 
-/* Black, of this size; every tile counts as changed. */
+/* Black, of this size; every tile counts as changed. ERR_LIMIT, nothing done, when a side is 0
+ * or beyond LINK_WIDTH_MAX or LINK_HEIGHT_MAX. */
 MUST_USE int picture_resize(struct picture *p, uint64_t now_ms, uint16_t width,
                             uint16_t height);
 

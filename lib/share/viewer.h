@@ -9,7 +9,10 @@
 enum {
     VIEWER_IN_FLIGHT = 2,
     VIEWER_REFRESH_MS = 500,
-    VIEWER_RECTS_MAX = 64 /* in one update */
+    VIEWER_RECTS_MAX = 64, /* in one update */
+    /* Tiles sent without loss in one update: PNG takes tens of milliseconds a megapixel, and
+       nothing else runs meanwhile. */
+    VIEWER_REFRESH_TILES = 96
 };
 
 struct viewer;
@@ -20,7 +23,8 @@ struct viewer_rect {
 };
 
 struct viewer_update {
-    uint32_t seq; /* the viewer acknowledges this number */
+    uint32_t seq;  /* the viewer acknowledges this number */
+    bool lossless; /* with this one the viewer has all of the picture without loss */
     uint16_t width, height;
     size_t n;
     struct viewer_rect rect[VIEWER_RECTS_MAX];
@@ -28,6 +32,8 @@ struct viewer_update {
 
 MUST_USE int viewer_new(struct viewer **out);
 void viewer_free(struct viewer *v);
+/* From now on it looks at another picture, of which it has nothing. What is in flight stays. */
+void viewer_reset(struct viewer *v);
 
 /* What this viewer should be sent now: neighbouring tiles merged into few rectangles. False
  * when it is up to date or has enough in flight. The tiles count as sent from here on. */
