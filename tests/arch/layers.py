@@ -11,6 +11,7 @@ TABLE = {
     "lib/rtp": ["lib/base"],
     "lib/tls": ["lib/base"],
     "lib/share": ["lib/base"],
+    "lib/flow": ["lib/base"],
     "lib/turn": ["lib/base", "lib/stun"],
     "lib/ice": ["lib/base", "lib/stun"],
     "lib/msturn": ["lib/base", "lib/stun", "lib/turn"],
