@@ -5,6 +5,7 @@
 
 struct loop;
 
+/* Ignores SIGPIPE from here on, for the whole process. */
 MUST_USE int loop_new(struct loop **out);
 void loop_free(struct loop *l); /* NULL is fine; everything made on it must be closed before */
 /* Until loop_stop, or until nothing is left to wait for. */

@@ -15,9 +15,11 @@ struct tcp_events {
     /* Returns how many bytes it took; the rest is given again, with more behind it, after the
      * next arrival or tcp_resume(). At most TCP_IN_MAX are held: then reading stops. */
     size_t (*data)(struct tcp *t, struct slice bytes, void *ctx);
-    void (*ended)(struct tcp *t, void *ctx);   /* the peer sent FIN; writing still works */
+    /* The peer sent FIN; writing still works. Comes when every byte was taken, or when an offer
+     * was not touched (half a message): so who takes less for want of room must pause. */
+    void (*ended)(struct tcp *t, void *ctx);
     void (*drained)(struct tcp *t, void *ctx); /* the write queue fell to the low mark */
-    void (*closed)(struct tcp *t, int sys_errno, void *ctx); /* 0: in good order */
+    void (*closed)(struct tcp *t, int sys_errno, void *ctx); /* 0: FIN went both ways */
 };
 
 enum {
@@ -44,7 +46,8 @@ struct addr tcp_listener_addr(const struct tcp_listener *t); /* with the port it
 /* Starts to connect; `connected` or `closed` follows. */
 MUST_USE int tcp_connect(struct tcp **out, struct loop *l, const struct addr *to,
                          const struct tcp_options *opt, const struct tcp_events *ev, void *ctx);
-/* An accepted stream is silent until it is given its events. */
+/* An accepted stream is silent until it is given its events. May come again, to hand the
+ * stream to another owner: bytes held are given to the new one. */
 void tcp_start(struct tcp *t, const struct tcp_events *ev, void *ctx);
 
 /* Sends what it can now and queues a copy of the rest. ERR_LIMIT, and nothing is taken, when

@@ -1,0 +1,51 @@
+/* A TCP stream from the inside: shared by tcp.c, tcp_listen.c and tcp_pipe.c. */
+#pragma once
+
+#include "io/loop_impl.h"
+#include "io/tcp.h"
+
+struct tcp {
+    struct loop *loop;
+    int fd;
+    struct loop_fd *ready;
+    struct loop_timer *timer; /* connecting, or closing once all is sent; else NULL */
+    struct loop_task later, at_end;
+    struct tcp_events ev;
+    void *ctx;
+    struct tcp_pipe *pipe; /* gets the events instead */
+    struct addr peer;
+    bool connecting, started, paused, give_again;
+    bool eof;      /* the peer's FIN was read */
+    bool said_end; /* `ended` was called */
+    bool want_fin; /* ours goes out after the queue ... */
+    bool fin;      /* ... and has */
+    bool full;     /* between TCP_OUT_HIGH and TCP_OUT_LOW */
+    bool lingers;  /* nobody's any more, but its queue still goes out */
+    bool failed;   /* `sys_errno` says why; `closed` is due */
+    bool dead;     /* freed once the loop is back */
+    int sys_errno;
+    uint8_t *in; /* TCP_IN_MAX bytes while something is held, else NULL */
+    size_t in_len;
+    uint8_t *out; /* the queue: out_len bytes from out_at */
+    size_t out_at, out_len, out_cap;
+};
+
+/* Takes over `fd`, also when it fails. */
+MUST_USE int tcp_wrap(struct tcp **out, struct loop *l, int fd, const struct addr *peer);
+void tcp_watch(struct tcp *t); /* for what the stream can use now */
+void tcp_fail(struct tcp *t, int sys_errno);
+
+/* True when the connection stands; sets `failed` when it came to nothing. */
+bool tcp_connect_ended(struct tcp *t);
+/* Sends from the queue, then FIN when that is wanted. */
+void tcp_flush(struct tcp *t);
+/* Sends what goes; `sent` is 0 when the kernel has no room or the stream has failed. */
+void tcp_send_now(struct tcp *t, struct slice head, struct slice body, size_t *sent);
+/* One read behind what is held. False: nothing new, an end, or a failure. */
+bool tcp_read_once(struct tcp *t, struct slice *all);
+/* Keeps the bytes of `all` after the first `taken`. */
+void tcp_keep(struct tcp *t, struct slice all, size_t taken);
+
+void tcp_pipe_event(struct tcp_pipe *p);
+/* What a stream in a pipe waits for (LOOP_*). */
+int tcp_pipe_wants(const struct tcp_pipe *p, const struct tcp *t);
