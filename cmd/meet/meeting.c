@@ -1,0 +1,147 @@
+/* The meeting server: its spaces, and which SIP dialog belongs to which. */
+#include "cmd/meet/meeting.h"
+
+#include <stdlib.h>
+
+#include "lib/base/text.h"
+
+#include "cmd/meet/share.h"
+#include "cmd/meet/share_impl.h"
+
+static struct space *space_find(const struct meeting *m, struct slice name)
+{
+    char text[SPACE_NAME_MAX + 1];
+    if (name.len == 0 || name.len > SPACE_NAME_MAX) {
+        return NULL;
+    }
+    memcpy(text, name.p, name.len);
+    text[name.len] = '\0';
+    struct space *s = m->spaces;
+    while (s && !text_is(slice_str(s->name), text)) {
+        s = s->next;
+    }
+    return s;
+}
+
+static struct share *share_of(const struct meeting *m, sip_dialog d)
+{
+    struct share *s = m->shares;
+    while (s && s->dialog != d) {
+        s = s->next;
+    }
+    return s;
+}
+
+void meeting_answer(struct meeting *m, sip_dialog d, const struct sip_answer *a)
+{
+    int err = sip_run_answer(m->sip, d, a);
+    if (err) {
+        LOG(m->cfg.log, LOG_WARN, "sip-answer-failed", LOG_N("status", a->status),
+            LOG_S("why", err_text(err)));
+    }
+}
+
+static void invited(struct meeting *m, const struct sip_action *a)
+{
+    bool ours = m->cfg.domain.len == 0 || slice_eq(m->cfg.domain, a->target_host);
+    struct space *space = ours ? space_find(m, a->target_user) : NULL;
+    if (!space) {
+        const struct sip_answer no = {
+            .status = 404,
+            .headers = slice_str("Warning: 399 causeway-meet \"There is no such space\"\r\n")};
+        LOG(m->cfg.log, LOG_INFO, "share-refused", LOG_N("status", 404),
+            LOG_B("space", a->target_user), LOG_B("from", a->from_uri),
+            LOG_S("why", "there is no such space"));
+        meeting_answer(m, a->dialog, &no);
+        return;
+    }
+    struct share *s;
+    if (share_new(&s, space, a)) {
+        return;
+    }
+    if (space->share) {
+        /* The number is the application sharing server's, with its meaning (MS-OCER 8.20). */
+        struct share *old = space->share;
+        space->share = s;
+        share_end(old, "somebody else shares now",
+                  "ms-diagnostics-public: 21000;reason=\"A new sharer joined\";"
+                  "component=\"causeway-meet\"\r\n");
+    }
+    space->share = s;
+}
+
+static void on_sip(const struct sip_action *a, void *ctx)
+{
+    struct meeting *m = ctx;
+    if (a->what == SIP_DO_INVITED) {
+        invited(m, a);
+        return;
+    }
+    struct share *s = share_of(m, a->dialog);
+    if (s) {
+        share_sip(s, a);
+    }
+}
+
+int meeting_new(struct meeting **out, struct loop *l, const struct meeting_config *cfg)
+{
+    struct meeting *m = calloc(1, sizeof *m);
+    *out = NULL;
+    if (!m) {
+        return ERR_NOMEM;
+    }
+    m->loop = l;
+    m->cfg = *cfg;
+    m->cfg.sip.action = on_sip;
+    m->cfg.sip.ctx = m;
+    int err = web_new(&m->web, l, &m->cfg.web);
+    err = err ? err : sip_run_new(&m->sip, l, &m->cfg.sip);
+    if (err) {
+        meeting_free(m);
+        return err;
+    }
+    *out = m;
+    return OK;
+}
+
+void meeting_free(struct meeting *m)
+{
+    if (!m) {
+        return;
+    }
+    while (m->shares) {
+        share_kill(m->shares);
+    }
+    if (m->sip) {
+        sip_run_free(m->sip);
+    }
+    while (m->spaces) {
+        struct space *s = m->spaces;
+        m->spaces = s->next;
+        free(s);
+    }
+    if (m->web) {
+        web_free(m->web);
+    }
+    free(m);
+}
+
+int meeting_add_space(struct meeting *m, const char *name)
+{
+    size_t len = strlen(name);
+    if (len == 0 || len > SPACE_NAME_MAX) {
+        return ERR_LIMIT;
+    }
+    if (space_find(m, slice_str(name))) {
+        return ERR_BADSTATE;
+    }
+    struct space *s = calloc(1, sizeof *s);
+    if (!s) {
+        return ERR_NOMEM;
+    }
+    memcpy(s->name, name, len);
+    s->meeting = m;
+    s->next = m->spaces;
+    m->spaces = s;
+    return web_space_set(m->web, s->name, WEB_WAITING, NULL, "Nobody shares at the moment.");
+}
