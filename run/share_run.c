@@ -22,7 +22,7 @@ struct share_run {
     struct addr relayed, first_host, server;
     struct ice_cand local, remote;
     char ufrag[UFRAG_LEN + 1], pwd[PWD_LEN + 1];
-    bool may_connect, is_gathered, is_connected, is_over;
+    bool may_connect, is_gathered, is_ready, is_connected, is_over;
     const char *end_why;
     void (*event)(const struct share_event *e, void *ctx);
     void *ctx;
@@ -67,12 +67,23 @@ static void gathered(struct share_run *r, const char *missing)
     }
 }
 
+static void ready(struct share_run *r)
+{
+    const struct share_event e = {.type = SHARE_READY};
+    if (!r->is_ready) {
+        r->is_ready = true;
+        emit(r, &e);
+    }
+}
+
 static void on_timer(void *ctx)
 {
     struct share_run *r = ctx;
     const struct share_event e = {.type = SHARE_ENDED, .why = r->end_why};
     if (r->end_why) {
         emit(r, &e);
+    } else if (r->is_gathered) {
+        ready(r);
     } else if (!r->is_gathered) {
         LOG(r->log, LOG_WARN, "relay-lost", LOG_S("for", r->tag),
             LOG_S("why", "the TURN server did not answer in time"));
@@ -98,6 +109,7 @@ static void on_relay(const struct relay_event *e, void *ctx)
         }
         gathered(r, NULL);
         break;
+    case RELAY_PERMITTED: ready(r); break;
     case RELAY_PEER:
     case RELAY_NO_CONNECT: ice_run_relay_event(r->ice, e); break;
     case RELAY_LOST:
@@ -252,9 +264,8 @@ int share_run_remote(struct share_run *r, const struct sdp_share *remote)
     for (size_t i = 0; i < remote->n_cand; i++) {
         peer[i] = remote->cand[i].addr;
     }
-    if (r->relay && r->relayed.family &&
-        turn_client_run_permit(r->relay, peer, remote->n_cand)) {
-        LOG(r->log, LOG_WARN, "relay-permission-failed", LOG_S("for", r->tag));
+    if (!r->relay || turn_client_run_permit(r->relay, peer, remote->n_cand)) {
+        loop_timer_at(r->timer, loop_now_ms(r->loop));
     }
     return ice_run_set_remote(r->ice, remote->ufrag, remote->pwd, remote->cand, remote->n_cand);
 }

@@ -16,6 +16,7 @@ enum {
 
 enum share_event_type {
     SHARE_GATHERED, /* share_run_local() is complete; `why`: what is missing from it, or NULL */
+    SHARE_READY,    /* after share_run_remote(): the peer may be told to connect */
     SHARE_CONNECTED, /* a path is selected: local, remote */
     SHARE_ENDED      /* `why`. Nothing follows */
 };
@@ -49,7 +50,8 @@ void share_run_free(struct share_run *r); /* NULL is fine; not inside its event 
 /* ICE credentials, candidates, and the address for c= and m=: the relay's if there is one. The
  * slices are the share's. Leaves the other fields of `out` alone. */
 void share_run_local(const struct share_run *r, struct sdp_share *out);
-/* The other side's description: permissions are asked for and checks begin. */
+/* The other side's description: permissions are asked for and checks begin. SHARE_READY follows
+ * when the TURN server has let the peer in. */
 MUST_USE int share_run_remote(struct share_run *r, const struct sdp_share *remote);
 /* The selected pair. ERR_BADSTATE before SHARE_CONNECTED. */
 MUST_USE int share_run_selected(const struct share_run *r, struct ice_cand *local,

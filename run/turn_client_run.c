@@ -190,7 +190,7 @@ static void act(struct turn_client_run *r, const struct turn_client_action *a)
     switch (a->what) {
     case TURN_CLIENT_SEND: err = r->control ? tcp_write(r->control, a->bytes, none) : OK; break;
     case TURN_CLIENT_ALLOCATED: ready(r, a); break;
-    case TURN_CLIENT_PERMITTED: break;
+    case TURN_CLIENT_PERMITTED: emit(r, &(struct relay_event){.type = RELAY_PERMITTED}); break;
     case TURN_CLIENT_OPEN_DATA: err = data_open(r, a->data); break;
     case TURN_CLIENT_SEND_DATA:
         d = data_find(r, a->data);

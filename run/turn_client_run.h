@@ -12,6 +12,7 @@ struct turn_client_run;
 
 enum relay_event_type {
     RELAY_READY,      /* `relayed` can be told to others */
+    RELAY_PERMITTED,  /* the server has judged what turn_client_run_permit() asked for */
     RELAY_PEER,       /* `stream` leads to `peer`, and is the receiver's from here on */
     RELAY_NO_CONNECT, /* turn_client_run_connect() as `data` came to nothing: `why` */
     RELAY_LOST        /* there is no relay, or none any more: `why`, `code`. Nothing follows */

@@ -165,7 +165,7 @@ static int answer(struct share *s)
     return w.err ? w.err : sip_run_answer(s->meeting->sip, s->dialog, &ok);
 }
 
-/* Everything for the first answer is there. */
+/* Our candidates are there: now let the peer in, then answer. */
 static void gathered(struct share *s, const char *missing)
 {
     if (missing) {
@@ -175,18 +175,24 @@ static void gathered(struct share *s, const char *missing)
     struct sdp_offer offer;
     const char *why;
     if (sdp_read(slice_of(s->offer, s->offer_len), &offer, &why) ||
-        share_run_remote(s->media, &offer.share) || answer(s)) {
+        share_run_remote(s->media, &offer.share)) {
+        end_failed(s, "the offer's candidates cannot be used");
+    }
+    s->has_relay = !missing;
+}
+
+static void ready(struct share *s)
+{
+    if (answer(s)) {
         end_failed(s, "the offer could not be answered");
         return;
     }
     LOG(log_of(s), LOG_INFO, "share-answered", LOG_S("space", s->tag),
-        LOG_N("ms", loop_now_ms(s->meeting->loop) - s->invited_ms),
-        LOG_N("remote_candidates", offer.share.n_cand),
-        LOG_N("skipped_candidates", offer.share.n_skipped));
+        LOG_N("ms", loop_now_ms(s->meeting->loop) - s->invited_ms));
     phase_set(s, SHARE_ANSWERED, 0);
     show(s, WEB_CONNECTING,
-         missing ? "Answered without a relay; waiting for the sharer to connect."
-                 : "Answered; waiting for the sharer to connect.");
+         s->has_relay ? "Answered; waiting for the sharer to connect."
+                      : "Answered without a relay; waiting for the sharer to connect.");
 }
 
 static void start_rdp(struct share *s)
@@ -225,6 +231,7 @@ static void on_media(const struct share_event *e, void *ctx)
     }
     switch (e->type) {
     case SHARE_GATHERED: gathered(s, e->why); break;
+    case SHARE_READY: ready(s); break;
     case SHARE_CONNECTED: connected(s); break;
     case SHARE_ENDED: end_failed(s, e->why); break;
     }

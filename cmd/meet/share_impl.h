@@ -30,6 +30,7 @@ struct share {
     uint64_t session; /* of o=, with its version */
     uint32_t sdp_version;
     bool must_answer; /* an INVITE of the peer waits for us */
+    bool has_relay;
     size_t offer_len;
     uint8_t *offer; /* the offer to answer, or the last answered one */
     char tag[SPACE_NAME_MAX + 1];
