@@ -1,6 +1,5 @@
-/* A SIP endpoint (RFC 3261) on libosip2's parser and transaction machines: dialogs, INVITE and
- * re-INVITE both ways, BYE, CANCEL, OPTIONS. No sockets: whole messages and time go in, actions
- * come out. */
+/* A SIP endpoint (RFC 3261): dialogs, INVITE and re-INVITE both ways, BYE, CANCEL, OPTIONS. No
+ * sockets: whole messages and time go in, actions come out. */
 #pragma once
 
 #include "lib/base/addr.h"
@@ -51,7 +50,7 @@ struct sip_action {
     sip_flow flow;
     sip_dialog dialog;
     uint16_t status;
-    struct slice bytes; /* SEND; all slices: good until the next call in */
+    struct slice bytes; /* SEND; all slices: good until the next recv, tick or flow_gone */
     struct slice body, content_type;
     struct slice target_user, target_host; /* INVITED: of the request URI */
     struct slice from_uri, from_name;      /* INVITED */
@@ -92,7 +91,8 @@ MUST_USE int sip_ua_invite(struct sip_ua *u, uint64_t now_ms, const struct sip_i
 /* Within the dialog, with a new body. ERR_BADSTATE while another is pending. */
 MUST_USE int sip_ua_reinvite(struct sip_ua *u, uint64_t now_ms, sip_dialog d,
                              struct slice content_type, struct slice body);
-/* BYE, CANCEL or 487/603, whatever the dialog's state asks for. `headers`: extra lines. */
+/* BYE, CANCEL or 487/603, whatever the dialog's state asks for; `d` is no more after it, and no
+ * action names it again. `headers`: extra lines. */
 void sip_ua_hangup(struct sip_ua *u, uint64_t now_ms, sip_dialog d, struct slice headers);
 void sip_ua_tick(struct sip_ua *u, uint64_t now_ms);
 bool sip_ua_next(struct sip_ua *u, struct sip_action *out);
