@@ -24,14 +24,18 @@ struct web_config {
     const struct log *log;
     uint32_t max_viewers; /* in all */
     uint32_t max_viewers_per_space;
-    uint32_t max_fps; /* updates a second to one viewer */
+    uint32_t max_fps;  /* updates a second to one viewer */
+    uint32_t stall_ms; /* a viewer that acknowledges nothing for so long is dropped; 0: 30 s */
 };
 
 MUST_USE int web_new(struct web **out, struct loop *l, const struct web_config *cfg);
+/* Closes every connection; runs the loop while that lasts, so never from one of its callbacks.
+ */
 void web_free(struct web *w);
 struct addr web_addr(const struct web *w); /* with the port it got */
 
-/* Adds the space, or changes what is shown of it; every viewer of it hears at once. `sharer`
+/* Names have 1 to 64 bytes of UTF-8 without '/' and control characters, else ERR_MALFORMED.
+ * Adds the space, or changes what is shown of it; every viewer of it hears at once. `sharer`
  * and `detail` (one sentence: why it ended, what it waits for) are copied; may be NULL. */
 MUST_USE int web_space_set(struct web *w, const char *name, enum web_state state,
                            const char *sharer, const char *detail);
