@@ -4,9 +4,7 @@
 #include "run/web_run_impl.h"
 
 enum {
-    LIST_EVERY_MS = 200,
-    CLOSE_MISSING = 4404, /* close codes of our own; the page knows them */
-    CLOSE_FULL = 4503
+    LIST_EVERY_MS = 200
 };
 
 static void conn_add(struct web *w, struct web_conn *c)
@@ -225,10 +223,7 @@ static int conn_send(struct web *w, struct web_conn *c)
         return text_send(w, c);
     }
     if (c->refused) {
-        bool is_full = strcmp(c->refused, "full") == 0;
-        lws_close_reason(c->wsi, (enum lws_close_status)(is_full ? CLOSE_FULL : CLOSE_MISSING),
-                         NULL, 0);
-        return -1;
+        return -1; /* it was told why */
     }
     if (shape_due(c)) {
         return shape_send(w, c);

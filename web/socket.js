@@ -1,6 +1,6 @@
 'use strict';
 
-/* A WebSocket that comes back: `heard` gets the messages, `closed` the close code. After a loss it
+/* A WebSocket that comes back: `heard` gets the messages, `closed` each loss. After one it
    tries again, at first soon, then every ten seconds; at once when the network or the tab returns. */
 function keepSocket(path, protocol, heard, closed) {
   const FIRST_MS = 500, LONGEST_MS = 10000;
@@ -18,12 +18,12 @@ function keepSocket(path, protocol, heard, closed) {
         heard(event.data, s);
       }
     };
-    s.onclose = event => {
+    s.onclose = () => {
       if (s !== socket) {
         return;
       }
       socket = null;
-      closed(event.code);
+      closed();
       timer = setTimeout(open, wait * (0.75 + Math.random() / 2));
       wait = Math.min(wait * 2, LONGEST_MS);
     };

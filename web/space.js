@@ -27,6 +27,7 @@ const canvas = element('screen'), pointer = element('pointer'), frame = element(
 const paint = canvas.getContext('2d', { alpha: false });
 const cursor = { hotX: 0, hotY: 0, x: 0, y: 0, scale: 1 };
 const name = spaceName();
+let lastHeard = ''; /* the state this connection told last */
 
 window.causeway = { state: 'loading', seq: 0, lossless: false, firstPictureMs: null };
 
@@ -140,6 +141,7 @@ function takeCursor(view) {
 function heard(data, socket) {
   if (typeof data === 'string') {
     const message = JSON.parse(data);
+    lastHeard = message.state;
     showState(message.state, message.detail, message.sharer);
     return;
   }
@@ -159,11 +161,14 @@ function heard(data, socket) {
   }
 }
 
-function closed(code) {
+/* After these two the server closes the connection: there is more to say than that it is lost. */
+const REFUSED = ['missing', 'full'];
+function closed() {
   window.causeway.lossless = false;
-  if (code !== 4404 && code !== 4503) { /* for these the state has said it */
+  if (!REFUSED.includes(lastHeard)) {
     showState('lost');
   }
+  lastHeard = '';
 }
 
 function toggleFull() {
