@@ -1,0 +1,264 @@
+/* Options: what is read, from where, and how mistakes are named. */
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "io/conf.h"
+
+#include "tests/unit.h"
+
+static const struct conf_option options[] = {
+    {.name = "listen",         .type = CONF_ADDR, .many = true, .help = "where to listen"},
+    {.name = "realm",            .type = CONF_TEXT, .required = true, .help = "the realm"},
+    {.name = "user",                        .type = CONF_PAIR, .many = true, .secret = true, .help = "a user"},
+    {.name = "relay-ports",.type = CONF_PORTS, .preset = "24000-29999", .help = "ports"},
+    {.name = "relay-address",     .type = CONF_IP, .help = "address of relays"},
+    {.name = "peer-deny",           .type = CONF_NET, .many = true, .help = "peers refused"},
+    {.name = "lifetime",
+     .type = CONF_NUMBER,
+     .min = 60,
+     .max = 3600,
+     .unit = "seconds",
+     .preset = "600",
+     .help = "life"},
+    {.name = "log",
+     .type = CONF_CHOICE,
+     .choices = "json|text",
+     .preset = "text",
+     .help = "form of the log"},
+    {.name = "quiet",    .type = CONF_BOOL, .help = "say less"},
+    {.name = "user-file", .type = CONF_FILE, .help = "users"},
+    {.name = NULL                       },
+};
+static const struct conf_program prog = {"causeway-edge", "a TURN server", options};
+
+static char folder[64], file_path[128];
+
+/* Calls conf_load with stdout and stderr caught in `said`. */
+static enum conf_result load(struct conf **c, char *said, bool (*validate)(struct conf *),
+                             const char *const *args)
+{
+    char *argv[16] = {(char *)(uintptr_t) "causeway-edge"};
+    int argc = 1, saved[2] = {dup(1), dup(2)};
+    char name[] = "/tmp/conf-said-XXXXXX";
+    int fd = mkstemp(name);
+    assert_true(fd >= 0 && saved[0] >= 0 && saved[1] >= 0);
+    assert_int_equal(unlink(name), 0);
+    for (; args[argc - 1]; argc++) {
+        argv[argc] = (char *)(uintptr_t)args[argc - 1];
+    }
+    fflush(stdout);
+    assert_true(dup2(fd, 1) == 1 && dup2(fd, 2) == 2);
+    enum conf_result r = conf_load(c, &prog, argc, argv, validate);
+    fflush(stdout);
+    assert_true(dup2(saved[0], 1) == 1 && dup2(saved[1], 2) == 2);
+    ssize_t n = pread(fd, said, 4095, 0);
+    said[n > 0 ? n : 0] = '\0';
+    assert_true(close(fd) == 0 && close(saved[0]) == 0 && close(saved[1]) == 0);
+    return r;
+}
+
+#define ARGS(...) ((const char *const[]){__VA_ARGS__, NULL})
+
+static void write_file(const char *text)
+{
+    FILE *f = fopen(file_path, "w");
+    assert_non_null(f);
+    assert_true(fputs(text, f) >= 0);
+    assert_int_equal(fclose(f), 0);
+}
+
+/* The file as given must fail with exactly this complaint, after "<path>:". */
+static void file_fails(const char *text, const char *complaint)
+{
+    struct conf *c;
+    char said[4096], want[512];
+    write_file(text);
+    assert_int_equal(load(&c, said, NULL, ARGS("-c", file_path)), CONF_FAILED);
+    assert_null(c);
+    (void)snprintf(want, sizeof want, "%s:%s\n", file_path, complaint);
+    assert_string_equal(said, want);
+}
+
+static void each_mistake_in_the_file_names_its_line(void **state)
+{
+    (void)state;
+    file_fails("realm = x\n\nrelay-ports = 30000-20000\n",
+               "3: relay-ports: \"30000-20000\" is not a range of ports, 24000-29999");
+    file_fails("realm = x\nlisten = 10.0.0.1\n",
+               "2: listen: \"10.0.0.1\" is not an address with a port, 192.0.2.1:3478 or "
+               "[2001:db8::1]:0");
+    file_fails("realm = x\nrelay-address = 10.0.0.1:5\n",
+               "2: relay-address: \"10.0.0.1:5\" is not an address, 192.0.2.1 or 2001:db8::1");
+    file_fails("realm = x\npeer-deny = 10.0.0.1/8\n",
+               "2: peer-deny: \"10.0.0.1/8\" is not a network, 10.0.0.0/8 (no bits set after "
+               "the prefix)");
+    file_fails("realm = x\nlifetime = 59\n",
+               "2: lifetime: \"59\" is not a number from 60 to 3600 seconds");
+    file_fails("realm = x\nlog = xml\n", "2: log: \"xml\" is not one of json|text");
+    file_fails("realm = x\nquiet = maybe\n", "2: quiet: \"maybe\" is not on or off");
+    file_fails("realm = x\nuser = secretwithoutname\n",
+               "2: user: not a name, a colon and a secret");
+    file_fails("realm = x\nrealm = y\n", "2: realm: given twice");
+    file_fails("realm = x\nrelay-port = 1-2\n",
+               "2: relay-port: unknown key; did you mean relay-ports?");
+    file_fails("realm = x\nzzzzzz = 1\n", "2: zzzzzz: unknown key; --help lists all");
+    file_fails("realm = x\nnothing\n", "2: not a line of the form key = value");
+    file_fails("[turn]\nrealm = x\n", "2: realm: is in section [turn]; this file has no "
+                                      "sections, remove that line");
+}
+
+static void a_line_too_long_is_not_cut(void **state)
+{
+    (void)state;
+    char text[400] = "realm = ";
+    memset(text + 8, 'x', 300);
+    file_fails(text, "1: the line is too long");
+}
+
+static void each_mistake_on_the_command_line_names_its_option(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *args[4], *said;
+    } cases[] = {
+        {{"--realm", "x", "--lifetime=1"},
+         "causeway-edge: --lifetime: \"1\" is not a number from 60 to 3600 seconds\n"                     },
+        {{"--realm=x", "--relay-prots", "1-2"},
+         "causeway-edge: --relay-prots: unknown option; did you mean --relay-ports?\n"
+         "causeway-edge: unexpected argument \"1-2\"; options begin with --\n"                            },
+        {{"--realm"},                              "causeway-edge: --realm: needs a value, --realm TEXT\n"},
+        {{"--quiet"},
+         "causeway-edge: --realm: is required, here or as a key of the file given with -c\n"              },
+        {{"--realm=x", "-c", "/nonexistent.conf"},
+         "causeway-edge: -c /nonexistent.conf: No such file or directory\n"                               },
+        {{"-c"},                                   "causeway-edge: -c needs a file's name\n"              },
+        {{"--realm=x", "stray"},
+         "causeway-edge: unexpected argument \"stray\"; options begin with --\n"                          },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct conf *c;
+        char said[4096];
+        assert_int_equal(load(&c, said, NULL, cases[i].args), CONF_FAILED);
+        if (i == 1) { /* the stray word is met first */
+            assert_non_null(strstr(said, "did you mean --relay-ports?"));
+            continue;
+        }
+        assert_string_equal(said, cases[i].said);
+    }
+}
+
+static void values_come_back_as_written(void **state)
+{
+    (void)state;
+    struct conf *c;
+    char said[4096], text[ADDR_TEXT_MAX];
+    struct slice name, secret;
+    uint16_t first, last;
+    write_file("# comment\nrealm = from file\nlisten = 10.0.0.1:3478\nuser = a:b:c\n"
+               "user-file = users.txt\nlifetime = 100\npeer-deny = 2001:db8::/32\n");
+    assert_int_equal(load(&c, said, NULL,
+                          ARGS("--config", file_path, "--realm=from args", "--listen",
+                               "[::1]:0", "--quiet", "--relay-ports=5-6", "--log", "json")),
+                     CONF_RUN);
+    assert_string_equal(said, "");
+    assert_string_equal(conf_text(c, "realm", 0), "from args");
+    assert_int_equal(conf_count(c, "realm"), 1);
+    assert_int_equal(conf_count(c, "listen"), 2);
+    struct addr a = conf_addr(c, "listen", 0), b = conf_addr(c, "listen", 1);
+    assert_string_equal(addr_text(&a, text), "10.0.0.1:3478");
+    assert_int_equal(b.family, ADDR_IP6);
+    conf_pair(c, "user", 0, &name, &secret);
+    assert_true(slice_eq(name, slice_str("a")) && slice_eq(secret, slice_str("b:c")));
+    (void)snprintf(said, sizeof said, "%s/users.txt", folder);
+    assert_string_equal(conf_text(c, "user-file", 0), said);
+    assert_int_equal(conf_number(c, "lifetime"), 100);
+    assert_int_equal(conf_net(c, "peer-deny", 0).bits, 32);
+    conf_ports(c, "relay-ports", &first, &last);
+    assert_true(first == 5 && last == 6);
+    assert_int_equal(conf_choice(c, "log"), 0);
+    assert_true(conf_bool(c, "quiet"));
+    assert_null(conf_text(c, "relay-address", 0));
+    conf_free(c);
+    assert_int_equal(load(&c, said, NULL, ARGS("--realm=x", "--user-file=rel", "--quiet=off")),
+                     CONF_RUN);
+    assert_string_equal(conf_text(c, "user-file", 0), "rel");
+    assert_false(conf_bool(c, "quiet"));
+    conf_ports(c, "relay-ports", &first, &last);
+    assert_true(first == 24000 && last == 29999);
+    assert_int_equal(conf_choice(c, "log"), 1);
+    conf_free(c);
+}
+
+static bool refuse_second_listen(struct conf *c)
+{
+    if (conf_count(c, "listen") > 1) {
+        conf_fail(c, "listen", 1, "is one too many for %s", "me");
+        return false;
+    }
+    return true;
+}
+
+static void the_programs_own_checks_name_the_place(void **state)
+{
+    (void)state;
+    struct conf *c;
+    char said[4096], want[512];
+    write_file("realm = x\nlisten = 10.0.0.1:1\nlisten = 10.0.0.1:2\n");
+    assert_int_equal(load(&c, said, refuse_second_listen, ARGS("-c", file_path, "--check")),
+                     CONF_FAILED);
+    (void)snprintf(want, sizeof want, "%s:3: listen: is one too many for me\n", file_path);
+    assert_string_equal(said, want);
+    assert_int_equal(load(&c, said, refuse_second_listen, ARGS("--realm=x", "--check")),
+                     CONF_DONE);
+    assert_string_equal(said, "causeway-edge: the configuration is right\n");
+}
+
+static void questions_about_itself_end_it(void **state)
+{
+    (void)state;
+    struct conf *c;
+    char said[4096];
+    assert_int_equal(load(&c, said, NULL, ARGS("--help")), CONF_DONE);
+    for (const struct conf_option *o = options; o->name; o++) {
+        assert_non_null(strstr(said, o->name));
+        assert_non_null(strstr(said, o->help));
+    }
+    assert_int_equal(load(&c, said, NULL, ARGS("--version")), CONF_DONE);
+    assert_non_null(strstr(said, "causeway-edge 0."));
+    assert_int_equal(load(&c, said, NULL, ARGS("--show-defaults")), CONF_DONE);
+    assert_non_null(strstr(said, "\nrelay-ports = 24000-29999\n"));
+    /* What it prints is a configuration it reads. */
+    write_file(said);
+    assert_int_equal(load(&c, said, NULL, ARGS("-c", file_path, "--realm=x")), CONF_RUN);
+    conf_free(c);
+}
+
+static int make_folder(void **state)
+{
+    (void)state;
+    (void)snprintf(folder, sizeof folder, "/tmp/conf-test-XXXXXX");
+    if (!mkdtemp(folder)) {
+        return -1;
+    }
+    (void)snprintf(file_path, sizeof file_path, "%s/edge.conf", folder);
+    return 0;
+}
+
+static int remove_folder(void **state)
+{
+    (void)state;
+    return unlink(file_path) || rmdir(folder);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_mistake_in_the_file_names_its_line),
+        cmocka_unit_test(a_line_too_long_is_not_cut),
+        cmocka_unit_test(each_mistake_on_the_command_line_names_its_option),
+        cmocka_unit_test(values_come_back_as_written),
+        cmocka_unit_test(the_programs_own_checks_name_the_place),
+        cmocka_unit_test(questions_about_itself_end_it),
+    };
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
