@@ -1,0 +1,306 @@
+/* Two streams joined by a pipe. */
+#include <errno.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "io/tcp.h"
+#include "io/tcp_impl.h"
+
+#include "tests/io/io_test.h"
+
+static uint8_t pattern(uint64_t at, uint8_t salt)
+{
+    return (uint8_t)(at * 131 + at / 253 + salt);
+}
+
+/* A plain client outside: sends its pattern, checks the other's. */
+struct client {
+    struct tcp *t;
+    struct loop *loop;
+    struct loop_timer *wake; /* a reader that pauses now and then */
+    uint8_t salt;
+    uint64_t sent, to_send, received;
+    bool fin_when_sent, pauses, n_closed;
+    int n_ended;
+};
+
+static void client_pump(struct client *c)
+{
+    uint8_t block[16384];
+    while (c->sent < c->to_send && !tcp_is_full(c->t)) {
+        size_t n = 0;
+        for (; n < sizeof block && c->sent + n < c->to_send; n++) {
+            block[n] = pattern(c->sent + n, c->salt);
+        }
+        assert_int_equal(tcp_write(c->t, slice_of(block, n), slice_str("")), OK);
+        c->sent += n;
+    }
+    if (c->sent == c->to_send && c->fin_when_sent) {
+        c->fin_when_sent = false;
+        tcp_shutdown(c->t);
+    }
+}
+
+static void client_connected(struct tcp *t, void *ctx)
+{
+    (void)t;
+    client_pump(ctx);
+}
+
+static size_t client_data(struct tcp *t, struct slice bytes, void *ctx)
+{
+    struct client *c = ctx;
+    for (size_t i = 0; i < bytes.len; i++) {
+        if (bytes.p[i] != pattern(c->received + i, (uint8_t)(c->salt ^ 1))) {
+            fail_msg("byte %llu is wrong", (unsigned long long)(c->received + i));
+        }
+    }
+    uint64_t before = c->received;
+    c->received += bytes.len;
+    if (c->pauses && before >> 22 != c->received >> 22) {
+        tcp_pause(t);
+        loop_timer_at(c->wake, loop_now_ms(c->loop) + 20);
+    }
+    return bytes.len;
+}
+
+static void client_wakes(void *ctx)
+{
+    struct client *c = ctx;
+    tcp_resume(c->t);
+}
+
+static void client_ended(struct tcp *t, void *ctx)
+{
+    struct client *c = ctx;
+    (void)t;
+    c->n_ended++;
+}
+
+static void client_drained(struct tcp *t, void *ctx)
+{
+    (void)t;
+    client_pump(ctx);
+}
+
+static void client_closed(struct tcp *t, int sys_errno, void *ctx)
+{
+    struct client *c = ctx;
+    (void)t;
+    (void)sys_errno;
+    c->t = NULL;
+    c->n_closed = true;
+}
+
+static const struct tcp_events client_events = {client_connected, client_data, client_ended,
+                                                client_drained, client_closed};
+
+struct relay {
+    struct loop *loop;
+    struct client a, b;
+    struct tcp *leg[2]; /* the relay's ends, towards a and b */
+    size_t n;
+    struct tcp_listener *listener;
+    struct tcp_pipe *pipe;
+    struct tcp_pipe_count count;
+    int n_done;
+};
+
+static void leg_accepted(struct tcp *t, const struct addr *peer, void *ctx)
+{
+    struct relay *r = ctx;
+    (void)peer;
+    r->leg[r->n++] = t;
+    loop_stop(r->loop);
+}
+
+static void pipe_done(struct tcp_pipe *p, void *ctx)
+{
+    struct relay *r = ctx;
+    r->n_done++;
+    r->count = tcp_pipe_count(p);
+    loop_stop(r->loop);
+}
+
+static void set_up(struct relay *r, struct loop *l)
+{
+    struct addr at = io_test_addr("127.0.0.1");
+    r->loop = r->a.loop = r->b.loop = l;
+    r->b.salt = 1;
+    assert_int_equal(tcp_listen(&r->listener, l, &at, NULL, leg_accepted, r), OK);
+    at = tcp_listener_addr(r->listener);
+    assert_int_equal(tcp_connect(&r->a.t, l, &at, NULL, &client_events, &r->a), OK);
+    io_test_run(l);
+    assert_int_equal(tcp_connect(&r->b.t, l, &at, NULL, &client_events, &r->b), OK);
+    io_test_run(l);
+    tcp_listener_free(r->listener);
+    assert_int_equal(loop_timer_new(&r->a.wake, l, client_wakes, &r->a), OK);
+    assert_int_equal(loop_timer_new(&r->b.wake, l, client_wakes, &r->b), OK);
+}
+
+static void join(struct relay *r)
+{
+    assert_int_equal(tcp_pipe_new(&r->pipe, r->leg[0], r->leg[1], pipe_done, r), OK);
+}
+
+static void clean_up(struct relay *r)
+{
+    if (r->a.t) {
+        tcp_close(r->a.t);
+    }
+    if (r->b.t) {
+        tcp_close(r->b.t);
+    }
+    loop_timer_free(r->a.wake);
+    loop_timer_free(r->b.wake);
+}
+
+static void much_goes_both_ways_past_a_reader_that_pauses(void **state)
+{
+    struct relay r = {0};
+    set_up(&r, *state);
+    join(&r);
+    r.a.to_send = 50u << 20;
+    r.b.to_send = (50u << 20) + 12345;
+    r.a.fin_when_sent = r.b.fin_when_sent = r.b.pauses = true;
+    client_pump(&r.a);
+    client_pump(&r.b);
+    io_test_run(*state);
+    assert_int_equal(r.n_done, 1);
+    assert_int_equal(r.count.a_to_b, r.a.to_send);
+    assert_int_equal(r.count.b_to_a, r.b.to_send);
+    io_test_run_for(*state, 100);
+    assert_int_equal(r.b.received, r.a.to_send);
+    assert_int_equal(r.a.received, r.b.to_send);
+    assert_int_equal(r.a.n_ended, 1);
+    assert_int_equal(r.b.n_ended, 1);
+    assert_int_equal(r.n_done, 1);
+    clean_up(&r);
+}
+
+static size_t take_three(struct tcp *t, struct slice bytes, void *ctx)
+{
+    (void)t;
+    loop_stop(ctx);
+    return bytes.len >= 10 ? 3 : 0;
+}
+
+static void bytes_held_before_go_first(void **state)
+{
+    struct relay r = {0};
+    static const struct tcp_events early = {.data = take_three};
+    set_up(&r, *state);
+    r.a.to_send = 10;
+    tcp_start(r.leg[0], &early, *state);
+    /* What the relay itself still has to send to b goes before a's bytes. */
+    uint8_t own[3];
+    for (size_t i = 0; i < sizeof own; i++) {
+        own[i] = pattern(i, 0);
+    }
+    client_pump(&r.a);
+    io_test_run(*state);
+    assert_int_equal(tcp_write(r.leg[1], slice_of(own, sizeof own), slice_str("")), OK);
+    join(&r);
+    r.a.to_send = 5000;
+    r.a.fin_when_sent = r.b.fin_when_sent = true;
+    client_pump(&r.a);
+    client_pump(&r.b);
+    io_test_run(*state);
+    io_test_run_for(*state, 20);
+    assert_int_equal(r.count.a_to_b, 5000 - 3);
+    assert_int_equal(r.b.received, 5000);
+    clean_up(&r);
+}
+
+static void half_close_is_carried_through(void **state)
+{
+    struct relay r = {0};
+    set_up(&r, *state);
+    join(&r);
+    r.a.fin_when_sent = true;
+    client_pump(&r.a);
+    io_test_run_for(*state, 50);
+    assert_int_equal(r.b.n_ended, 1);
+    assert_int_equal(r.a.n_ended, 0);
+    assert_int_equal(r.n_done, 0);
+    r.b.to_send = 300000;
+    r.b.fin_when_sent = true;
+    client_pump(&r.b);
+    io_test_run(*state);
+    io_test_run_for(*state, 20);
+    assert_int_equal(r.a.received, 300000);
+    assert_int_equal(r.a.n_ended, 1);
+    assert_int_equal(r.n_done, 1);
+    clean_up(&r);
+}
+
+static void a_stopped_reader_stops_the_sender_and_bounds_memory(void **state)
+{
+    struct relay r = {0};
+    set_up(&r, *state);
+    join(&r);
+    tcp_pause(r.b.t);
+    r.a.to_send = 200u << 20;
+    client_pump(&r.a);
+    io_test_run_for(*state, 200);
+    uint64_t stuck = r.a.sent;
+    assert_true(stuck < r.a.to_send);
+    io_test_run_for(*state, 100);
+    assert_int_equal(r.a.sent, stuck);
+    assert_true(r.leg[0]->in_len <= TCP_IN_MAX);
+    assert_int_equal(r.leg[1]->out_len, 0);
+    tcp_pipe_close(r.pipe);
+    io_test_run_for(*state, 50);
+    assert_int_equal(r.n_done, 0);
+    clean_up(&r);
+}
+
+static void a_reset_ends_both_and_the_last_bytes_still_go(void **state)
+{
+    struct relay r = {0};
+    set_up(&r, *state);
+    join(&r);
+    r.a.to_send = 1000;
+    client_pump(&r.a);
+    io_test_run_for(*state, 20);
+    struct linger reset = {.l_onoff = 1};
+    assert_int_equal(setsockopt(r.a.t->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset), 0);
+    tcp_close(r.a.t);
+    r.a.t = NULL;
+    io_test_run(*state);
+    assert_int_equal(r.n_done, 1);
+    io_test_run_for(*state, 20);
+    assert_int_equal(r.b.received, 1000);
+    assert_true(r.b.n_ended == 1 || r.b.n_closed);
+    clean_up(&r);
+}
+
+static void a_leg_that_cannot_connect_ends_the_pipe(void **state)
+{
+    struct relay r = {0};
+    set_up(&r, *state);
+    struct addr gone = io_test_addr("127.0.0.1:1");
+    struct tcp *t;
+    tcp_close(r.leg[1]);
+    assert_int_equal(tcp_connect(&t, *state, &gone, NULL, &client_events, NULL), OK);
+    r.leg[1] = t;
+    join(&r);
+    assert_int_equal(r.n_done, 0);
+    io_test_run(*state);
+    assert_int_equal(r.n_done, 1);
+    clean_up(&r);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        IO_TEST(much_goes_both_ways_past_a_reader_that_pauses),
+        IO_TEST(bytes_held_before_go_first),
+        IO_TEST(half_close_is_carried_through),
+        IO_TEST(a_stopped_reader_stops_the_sender_and_bounds_memory),
+        IO_TEST(a_reset_ends_both_and_the_last_bytes_still_go),
+        IO_TEST(a_leg_that_cannot_connect_ends_the_pipe),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
