@@ -1,0 +1,336 @@
+/* TLS over OpenSSL's memory BIOs. */
+#include "lib/tls/tls.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <openssl/x509_vfy.h>
+
+#include "lib/base/crypto.h"
+
+enum {
+    WHY_LEN = 96,
+    WAIT_MAX = 64 * 1024, /* plain text that waits for the handshake */
+    NAME_MAX_LEN = 253
+};
+
+struct tls_context {
+    SSL_CTX *ssl;
+};
+
+struct tls {
+    SSL *ssl;
+    BIO *in, *out; /* of `ssl` */
+    uint8_t *wait;
+    size_t n_wait;
+    bool up, peer_closed, failed;
+    char why[160];
+};
+
+/* The library's newest complaint, in its words. */
+static const char *ssl_words(void)
+{
+    unsigned long code = ERR_peek_last_error();
+    const char *words = code ? ERR_reason_error_string(code) : NULL;
+    ERR_clear_error();
+    return words ? words : "no reason given";
+}
+
+static int cannot(char *why, const char *what, const char *file)
+{
+    int n = snprintf(why, WHY_LEN, "cannot use %s %s: %s", what, file, ssl_words());
+    if (n >= WHY_LEN) {
+        memcpy(why + WHY_LEN - 4, "...", 4);
+    }
+    return ERR_SYSTEM;
+}
+
+static int load(SSL_CTX *c, const struct tls_config *cfg, char *why)
+{
+    if (cfg->cert_file && SSL_CTX_use_certificate_chain_file(c, cfg->cert_file) != 1) {
+        return cannot(why, "the certificate", cfg->cert_file);
+    }
+    if (cfg->key_file && SSL_CTX_use_PrivateKey_file(c, cfg->key_file, SSL_FILETYPE_PEM) != 1) {
+        return cannot(why, "the key", cfg->key_file);
+    }
+    if (cfg->key_file && SSL_CTX_check_private_key(c) != 1) {
+        return cannot(why, "with this certificate the key", cfg->key_file);
+    }
+    if (cfg->ca_file ? SSL_CTX_load_verify_locations(c, cfg->ca_file, NULL) != 1
+                     : SSL_CTX_set_default_verify_paths(c) != 1) {
+        return cannot(why, "the CA file", cfg->ca_file ? cfg->ca_file : "of the system");
+    }
+    return OK;
+}
+
+int tls_context_new(struct tls_context **out, const struct tls_config *cfg, char *why)
+{
+    *out = NULL;
+    why[0] = 0;
+    struct tls_context *c = calloc(1, sizeof *c);
+    SSL_CTX *ssl = SSL_CTX_new(TLS_method());
+    if (!c || !ssl) {
+        free(c);
+        SSL_CTX_free(ssl);
+        return ERR_NOMEM;
+    }
+    SSL_CTX_set_min_proto_version(ssl, TLS1_2_VERSION);
+    /* Nothing of one session is kept for the next; renegotiation only costs us time. */
+    SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);
+    SSL_CTX_set_options(ssl, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+    SSL_CTX_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS);
+    int err = load(ssl, cfg, why);
+    if (err) {
+        SSL_CTX_free(ssl);
+        free(c);
+        return err;
+    }
+    /* As a client the peer's certificate is always wanted; as a server only when asked for. A
+     * context serves both: tls_new says which it is, and what that means for checking. */
+    int mode = cfg->insecure ? SSL_VERIFY_NONE : SSL_VERIFY_PEER;
+    if (cfg->require_peer_cert) {
+        mode = SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT;
+    }
+    SSL_CTX_set_verify(ssl, mode, NULL);
+    c->ssl = ssl;
+    *out = c;
+    return OK;
+}
+
+void tls_context_free(struct tls_context *c)
+{
+    if (c) {
+        SSL_CTX_free(c->ssl);
+        free(c);
+    }
+}
+
+/* The name or address the peer's certificate must carry. */
+static int expect_name(struct tls *t, const char *name)
+{
+    X509_VERIFY_PARAM *param = SSL_get0_param(t->ssl);
+    if (X509_VERIFY_PARAM_set1_ip_asc(param, name) == 1) {
+        return OK; /* an address: RFC 6066 3 forbids it as SNI */
+    }
+    ERR_clear_error();
+    if (strlen(name) > NAME_MAX_LEN || SSL_set1_host(t->ssl, name) != 1 ||
+        SSL_set_tlsext_host_name(t->ssl, name) != 1) {
+        ERR_clear_error();
+        return ERR_MALFORMED;
+    }
+    return OK;
+}
+
+static int start(struct tls *t, struct tls_context *c, bool is_server, const char *name)
+{
+    t->ssl = SSL_new(c->ssl);
+    t->in = BIO_new(BIO_s_mem());
+    t->out = BIO_new(BIO_s_mem());
+    t->wait = malloc(WAIT_MAX);
+    if (!t->ssl || !t->in || !t->out || !t->wait) {
+        BIO_free(t->in);
+        BIO_free(t->out);
+        return ERR_NOMEM;
+    }
+    BIO_set_mem_eof_return(t->in, -1); /* empty means "later", never the end */
+    SSL_set_bio(t->ssl, t->in, t->out);
+    if (is_server) {
+        int mode = SSL_get_verify_mode(t->ssl);
+        bool required = mode & SSL_VERIFY_FAIL_IF_NO_PEER_CERT;
+        SSL_set_verify(t->ssl, required ? mode : SSL_VERIFY_NONE, NULL);
+        SSL_set_accept_state(t->ssl);
+        return OK;
+    }
+    SSL_set_connect_state(t->ssl);
+    return name ? expect_name(t, name) : OK;
+}
+
+static int fail(struct tls *t)
+{
+    long verdict = SSL_get_verify_result(t->ssl);
+    t->failed = true;
+    if (verdict != X509_V_OK && SSL_get_verify_mode(t->ssl) != SSL_VERIFY_NONE) {
+        ERR_clear_error();
+        snprintf(t->why, sizeof t->why, "the peer's certificate was refused: %.100s",
+                 X509_verify_cert_error_string(verdict));
+        return ERR_AUTH;
+    }
+    snprintf(t->why, sizeof t->why, "TLS failed: %.120s", ssl_words());
+    return ERR_MALFORMED;
+}
+
+static int put(struct tls *t, struct slice plain)
+{
+    size_t done = 0;
+    ERR_clear_error();
+    if (plain.len == 0) {
+        return OK;
+    }
+    /* A memory BIO takes everything at once. */
+    int ret = SSL_write_ex(t->ssl, plain.p, plain.len, &done);
+    return ret == 1 && done == plain.len ? OK : fail(t);
+}
+
+/* Takes the handshake as far as the bytes at hand allow. */
+static int advance(struct tls *t)
+{
+    if (t->up || t->failed) {
+        return OK;
+    }
+    ERR_clear_error();
+    int ret = SSL_do_handshake(t->ssl);
+    if (ret != 1) {
+        int e = SSL_get_error(t->ssl, ret);
+        return e == SSL_ERROR_WANT_READ || e == SSL_ERROR_WANT_WRITE ? OK : fail(t);
+    }
+    t->up = true;
+    int err = put(t, slice_of(t->wait, t->n_wait));
+    secret_wipe(t->wait, WAIT_MAX);
+    free(t->wait);
+    t->wait = NULL;
+    t->n_wait = 0;
+    return err;
+}
+
+int tls_new(struct tls **out, struct tls_context *c, bool is_server, const char *name)
+{
+    *out = NULL;
+    struct tls *t = calloc(1, sizeof *t);
+    if (!t) {
+        return ERR_NOMEM;
+    }
+    int err = start(t, c, is_server, name);
+    err = err ? err : advance(t); /* a client speaks first */
+    if (err) {
+        tls_free(t);
+        return err;
+    }
+    *out = t;
+    return OK;
+}
+
+void tls_free(struct tls *t)
+{
+    if (!t) {
+        return;
+    }
+    SSL_free(t->ssl); /* and the BIOs */
+    if (t->wait) {
+        secret_wipe(t->wait, WAIT_MAX);
+        free(t->wait);
+    }
+    free(t);
+}
+
+int tls_in(struct tls *t, struct slice wire)
+{
+    size_t done = 0;
+    if (t->failed) {
+        return ERR_BADSTATE;
+    }
+    if (wire.len > 0 &&
+        (BIO_write_ex(t->in, wire.p, wire.len, &done) != 1 || done != wire.len)) {
+        ERR_clear_error();
+        return ERR_NOMEM;
+    }
+    int err = advance(t);
+    if (err || !t->up) {
+        return err;
+    }
+    /* A look without taking: broken records and the peer's end show here already. */
+    uint8_t byte;
+    size_t n;
+    ERR_clear_error();
+    int ret = SSL_peek_ex(t->ssl, &byte, 1, &n);
+    int e = ret == 1 ? SSL_ERROR_NONE : SSL_get_error(t->ssl, ret);
+    if (e == SSL_ERROR_ZERO_RETURN) {
+        t->peer_closed = true;
+    } else if (e == SSL_ERROR_SSL || e == SSL_ERROR_SYSCALL) {
+        return fail(t);
+    }
+    return OK;
+}
+
+size_t tls_read(struct tls *t, uint8_t *out, size_t cap)
+{
+    size_t total = 0;
+    while (t->up && !t->failed && total < cap) {
+        size_t n = 0;
+        ERR_clear_error();
+        int ret = SSL_read_ex(t->ssl, out + total, cap - total, &n);
+        if (ret != 1) {
+            int e = SSL_get_error(t->ssl, ret);
+            t->peer_closed = t->peer_closed || e == SSL_ERROR_ZERO_RETURN;
+            if (e == SSL_ERROR_SSL || e == SSL_ERROR_SYSCALL) {
+                (void)!fail(t); /* tls_in says so next time */
+            }
+            break;
+        }
+        total += n;
+    }
+    return total;
+}
+
+int tls_write(struct tls *t, struct slice plain)
+{
+    if (t->failed) {
+        return ERR_BADSTATE;
+    }
+    if (t->up) {
+        return put(t, plain);
+    }
+    if (plain.len > WAIT_MAX - t->n_wait) {
+        return ERR_LIMIT;
+    }
+    if (plain.len > 0) {
+        memcpy(t->wait + t->n_wait, plain.p, plain.len);
+    }
+    t->n_wait += plain.len;
+    return OK;
+}
+
+void tls_shutdown(struct tls *t)
+{
+    if (t->up && !t->failed) {
+        ERR_clear_error();
+        (void)SSL_shutdown(t->ssl); /* close_notify; the peer's is not waited for */
+        ERR_clear_error();
+    }
+}
+
+struct slice tls_out(struct tls *t)
+{
+    char *p = NULL;
+    long n = BIO_get_mem_data(t->out, &p);
+    return n > 0 ? slice_of(p, (size_t)n) : slice_of(NULL, 0);
+}
+
+void tls_out_done(struct tls *t, size_t n)
+{
+    /* Reading moves the BIO's start; its bytes need to go nowhere. */
+    uint8_t sink[4096];
+    while (n > 0) {
+        size_t part = n < sizeof sink ? n : sizeof sink, got = 0;
+        if (BIO_read_ex(t->out, sink, part, &got) != 1 || got == 0) {
+            return;
+        }
+        n -= got;
+    }
+}
+
+bool tls_is_up(const struct tls *t)
+{
+    return t->up && !t->failed;
+}
+
+bool tls_peer_closed(const struct tls *t)
+{
+    return t->peer_closed;
+}
+
+const char *tls_why(const struct tls *t)
+{
+    return t->why[0] ? t->why : "no failure";
+}
