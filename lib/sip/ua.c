@@ -339,3 +339,13 @@ uint64_t sip_ua_deadline_ms(const struct sip_ua *u)
 {
     return timerq_next_ms(&u->timers);
 }
+
+bool sip_ua_flow_in_use(const struct sip_ua *u, sip_flow flow)
+{
+    for (size_t i = 0; i < u->cfg.max_dialogs; i++) {
+        if (u->dialogs[i].used && u->dialogs[i].flow.id == flow) {
+            return true;
+        }
+    }
+    return false;
+}

@@ -97,3 +97,5 @@ void sip_ua_hangup(struct sip_ua *u, uint64_t now_ms, sip_dialog d, struct slice
 void sip_ua_tick(struct sip_ua *u, uint64_t now_ms);
 bool sip_ua_next(struct sip_ua *u, struct sip_action *out);
 uint64_t sip_ua_deadline_ms(const struct sip_ua *u);
+/* A dialog, or an INVITE on its way to one, uses the flow. */
+bool sip_ua_flow_in_use(const struct sip_ua *u, sip_flow flow);
