@@ -40,6 +40,7 @@ struct ice_cand {
 struct ice_profile {
     const char *name;
     const struct stun_wire *wire;
+    const struct stun_wire *also; /* taken as well, and answered in kind; NULL: none */
     uint32_t (*priority)(const struct ice_cand *c);
     uint32_t implementation_version; /* 0: attribute not sent */
     bool candidate_identifier;
@@ -69,7 +70,8 @@ enum ice_do {
     ICE_DO_CONNECT,  /* local (its base) -> remote, as `path`; answer ice_agent_connected() */
     ICE_DO_SEND,     /* `data` in one RFC 4571 frame on `path` */
     ICE_DO_CLOSE,    /* close `path` */
-    ICE_DO_SELECTED, /* application data may flow on `path`; local and remote say which pair */
+    ICE_DO_SELECTED, /* application data may flow on `path`; local and remote say which pair.
+                        Comes again when that path closes early or the peer picks another */
     ICE_DO_DATA,     /* `data` came on `path` and is not STUN: for the application */
     ICE_DO_REPORT,   /* a step, for the log: `why`, with path, local, remote */
     ICE_DO_FAILED    /* `why`; nothing follows */
@@ -80,7 +82,7 @@ struct ice_action {
     ice_path path;
     struct ice_cand local, remote; /* CONNECT, SELECTED, REPORT */
     struct slice data;             /* good until the next call in */
-    const char *why;               /* a literal */
+    const char *why;               /* a literal; of FAILED the agent's own text */
 };
 
 MUST_USE int ice_agent_new(struct ice_agent **out, const struct ice_config *cfg,
@@ -90,7 +92,9 @@ void ice_agent_free(struct ice_agent *a);
 MUST_USE int ice_agent_add_local(struct ice_agent *a, const struct ice_cand *c);
 /* Local candidates as they stand, priorities and foundations filled in, for the SDP. */
 size_t ice_agent_local(const struct ice_agent *a, struct ice_cand *out, size_t cap);
-/* Copies all. Checks begin; those that came before are answered already and now count. */
+/* Copies all. Checks begin; those that came before are answered already and now count. Again
+ * with the same ufrag and pwd it changes nothing; with others it is ERR_UNSUPPORTED (no
+ * restarts). ERR_LIMIT when `pwd` is longer than STUN_KEY_MAX. */
 MUST_USE int ice_agent_set_remote(struct ice_agent *a, uint64_t now_ms, struct slice ufrag,
                                   struct slice pwd, const struct ice_cand *cands, size_t n);
 void ice_agent_connected(struct ice_agent *a, uint64_t now_ms, ice_path path, bool ok);
