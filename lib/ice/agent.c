@@ -281,6 +281,16 @@ static void nominate(struct ice_agent *a, uint64_t now_ms)
     }
 }
 
+/* The controlling side may have noticed first and nominated another already. */
+static void select_nominated(struct ice_agent *a, uint64_t now_ms)
+{
+    for (size_t i = 0; !a->is_controlling && i < ICE_PATHS_MAX; i++) {
+        if (a->pair[i].state == PAIR_VALID && a->pair[i].peer_nominated) {
+            ice_select(a, now_ms, &a->pair[i]);
+        }
+    }
+}
+
 static void lose_path(struct ice_agent *a, uint64_t now_ms, struct ice_pair *p)
 {
     bool was_selected = a->selected == p;
@@ -296,6 +306,7 @@ static void lose_path(struct ice_agent *a, uint64_t now_ms, struct ice_pair *p)
     a->selected = NULL;
     a->linger_ms = a->keepalive_ms = TIMER_NEVER;
     a->patience_ms = now_ms + a->cfg.patience_ms;
+    select_nominated(a, now_ms);
 }
 
 static void expire(struct ice_agent *a, struct ice_pair *p)
@@ -304,8 +315,9 @@ static void expire(struct ice_agent *a, struct ice_pair *p)
     if (p->state == PAIR_CONNECTING) {
         ice_pair_fail(a, p, FAULT_SLOW, true);
     } else if (p->is_asking && !was_selected) {
-        /* An inbound path stays: the peer may ask once more. */
-        ice_pair_fail(a, p, FAULT_UNANSWERED, !p->is_inbound);
+        /* An inbound path stays, as the peer may ask once more; but not one that the peer may
+         * hold nominated, when we give it up. */
+        ice_pair_fail(a, p, FAULT_UNANSWERED, !p->is_inbound || p->asked_nomination);
     } else if (p->is_asking) {
         p->is_asking = false;
         p->deadline_ms = TIMER_NEVER;

@@ -117,10 +117,18 @@ static void run_seed(uint64_t seed, const struct ice_profile *profile)
     net_free(n);
 }
 
+static void random_networks_ms(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 250; seed++) {
+        run_seed(seed, &ice_profile_ms_ice2);
+    }
+}
+
 static void random_networks_rfc(void **state)
 {
     (void)state;
-    for (uint64_t seed = 1001; seed <= 1100; seed++) {
+    for (uint64_t seed = 1001; seed <= 1150; seed++) {
         run_seed(seed, &ice_profile_rfc6544);
     }
 }
@@ -207,6 +215,7 @@ int main(void)
         cmocka_unit_test(two_passive_sides_find_nothing),
         cmocka_unit_test(reasons_are_counted),
         cmocka_unit_test(keepalives_flow_when_all_is_quiet),
+        cmocka_unit_test(random_networks_ms),
         cmocka_unit_test(random_networks_rfc),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
