@@ -72,7 +72,7 @@ static const int denied[] = {
     SCMP_SYS(sysinfo),    SCMP_SYS(ioctl),
 };
 
-static int limit(int what, rlim_t max)
+static int limit(__rlimit_resource_t what, rlim_t max)
 {
     const struct rlimit r = {.rlim_cur = max, .rlim_max = max};
     return setrlimit(what, &r) ? ERR_SYSTEM : 0;
