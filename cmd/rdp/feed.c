@@ -156,6 +156,12 @@ int feed_state(struct feed *f, enum link_state state, const char *text)
 
 void feed_gone(int fd, const char *text)
 {
+    uint8_t ack[64];
     /* When it cannot be said, the server sees the socket close. */
     (void)!send_msg(fd, &(struct link_msg){.type = LINK_GONE, .text = slice_str(text)});
+    /* An unread acknowledgement would make the close an error, and that would reach the server
+     * before the message. */
+    shutdown(fd, SHUT_RD);
+    while (recv(fd, ack, sizeof ack, MSG_DONTWAIT) > 0) {
+    }
 }

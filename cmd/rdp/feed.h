@@ -48,5 +48,6 @@ MUST_USE int feed_state(struct feed *f, enum link_state state, const char *text)
 /* When feed_flush has something to say although nothing happened; UINT64_MAX: never. */
 uint64_t feed_deadline_ms(const struct feed *f);
 
-/* The last message. Usable from any thread, so not on a struct feed. */
+/* The last message. Usable from any thread and from a signal handler, so not on a struct feed.
+ */
 void feed_gone(int fd, const char *text);

@@ -3,6 +3,7 @@
  * memory. It has no file system and no network once it reads the first byte of RDP. */
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,7 +19,9 @@ enum {
     MEMORY_FD = 5,
     /* The server starts this process before the sharer has answered; that may take minutes. */
     CONNECT_MS = 180000,
-    MAX_MEMORY = 768 << 20
+    MAX_MEMORY = 768 << 20,
+    CRASH_STACK = 256 << 10, /* a message is built on it */
+    STATUS_CRASHED = 3
 };
 
 struct watch {
@@ -42,6 +45,27 @@ static void *watch_run(void *arg)
     _exit(0);
 }
 
+/* FreeRDP stumbled over the sharer's bytes. Nothing can be relied on but that the server must
+ * hear of it. (Unchecked, as AddressSanitizer would look into /proc before the _exit.) */
+__attribute__((no_sanitize("address"))) static void on_crash(int signo)
+{
+    (void)signo;
+    feed_gone(CONTROL_FD, "The viewer process failed on what the sharer sent.");
+    _exit(STATUS_CRASHED);
+}
+
+static int catch_crashes(void)
+{
+    static const int fatal[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
+    static uint8_t stack[CRASH_STACK]; /* the ordinary one may be what overflowed */
+    struct sigaction act = {.sa_handler = on_crash, .sa_flags = SA_ONSTACK | (int)SA_RESETHAND};
+    int bad = sigaltstack(&(stack_t){.ss_sp = stack, .ss_size = sizeof stack}, NULL);
+    for (size_t i = 0; i < sizeof fatal / sizeof *fatal; i++) {
+        bad |= sigaction(fatal[i], &act, NULL);
+    }
+    return bad;
+}
+
 static int lock_in(void)
 {
     struct jail j = {.max_memory = MAX_MEMORY, .may_make_threads = true};
@@ -55,7 +79,8 @@ static int run(struct feed *feed, struct watch *watch)
 {
     struct view *v;
     int err = view_new(&v, feed);
-    if (err || lock_in() || pthread_create(&watch->thread, NULL, watch_run, watch)) {
+    if (err || catch_crashes() || lock_in() ||
+        pthread_create(&watch->thread, NULL, watch_run, watch)) {
         feed_gone(CONTROL_FD, "The viewer process cannot start on this system.");
         return 1;
     }
