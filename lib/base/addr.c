@@ -61,15 +61,17 @@ static int hex_group(struct slice s, uint16_t *out)
     return OK;
 }
 
-/* Colon-separated groups, the last perhaps dotted, appended at ip[*len]. */
-static int parse_groups(struct slice s, uint8_t *ip, size_t *len)
+/* Colon-separated groups, appended at ip[*len]. Only the one that ends the address may be
+ * dotted.
+ */
+static int parse_groups(struct slice s, bool at_end, uint8_t *ip, size_t *len)
 {
     while (s.len > 0) {
         bool more = memchr(s.p, ':', s.len) != NULL;
         struct slice part = text_split(&s, ':');
         uint16_t v;
         if (!more && memchr(part.p, '.', part.len)) {
-            if (*len > 12 || parse_ip4(part, ip + *len)) {
+            if (!at_end || *len > 12 || parse_ip4(part, ip + *len)) {
                 return ERR_MALFORMED;
             }
             *len += 4;
@@ -93,11 +95,11 @@ static int parse_ip6(struct slice s, uint8_t *ip)
         has_gap = s.p[gap] == ':' && s.p[gap + 1] == ':';
     }
     if (!has_gap) {
-        return parse_groups(s, ip, &n_head) || n_head != 16 ? ERR_MALFORMED : OK;
+        return parse_groups(s, true, ip, &n_head) || n_head != 16 ? ERR_MALFORMED : OK;
     }
     gap--;
-    if (parse_groups(slice_of(s.p, gap), head, &n_head) ||
-        parse_groups(slice_from(s, gap + 2), tail, &n_tail) || n_head + n_tail > 14) {
+    if (parse_groups(slice_of(s.p, gap), false, head, &n_head) ||
+        parse_groups(slice_from(s, gap + 2), true, tail, &n_tail) || n_head + n_tail > 14) {
         return ERR_MALFORMED;
     }
     memcpy(ip, head, n_head);
@@ -269,20 +271,23 @@ struct embedding {
 };
 
 static const struct embedding embeddings[] = {
-    {0, 12, {[10] = 0xff, [11] = 0xff},           12, 0   }, /* mapped, RFC 4291 2.5.5.2 */
-    {0, 12, {[8] = 0xff, [9] = 0xff},             12, 0   }, /* translated, RFC 2765 2.1 */
-    {0, 12, {[1] = 0x64, [2] = 0xff, [3] = 0x9b}, 12, 0   }, /* NAT64, RFC 6052 2.1 */
-    {0, 2,  {0x20, 0x02},                         2,  0   }, /* 6to4, RFC 3056 2 */
-    {0, 4,  {0x20, 0x01},                         12, 0xff}, /* Teredo client, RFC 4380 4 */
-    {8, 4,  {0x00, 0x00, 0x5e, 0xfe},             12, 0   }, /* ISATAP, RFC 5214 6.1 */
-    {8, 4,  {0x02, 0x00, 0x5e, 0xfe},             12, 0   }, /* ISATAP, global interface id */
-    {0, 12, {0},                                  12, 0   }, /* compatible, RFC 4291 2.5.5.1 */
+    {0, 12, {[10] = 0xff, [11] = 0xff},                       12, 0   }, /* mapped, RFC 4291 2.5.5.2 */
+    {0, 12, {[8] = 0xff, [9] = 0xff},                         12, 0   }, /* translated, RFC 2765 2.1 */
+    {0, 12, {[1] = 0x64, [2] = 0xff, [3] = 0x9b},             12, 0   }, /* NAT64, RFC 6052 2.1 */
+    {0, 6,  {[1] = 0x64, [2] = 0xff, [3] = 0x9b, [5] = 0x01}, 12, 0   }, /* local, RFC 8215 */
+    {0, 2,  {0x20, 0x02},                                     2,  0   }, /* 6to4, RFC 3056 2 */
+    {0, 4,  {0x20, 0x01},                                     12, 0xff}, /* Teredo client, RFC 4380 4 */
+    {8, 4,  {0x00, 0x00, 0x5e, 0xfe},                         12, 0   }, /* ISATAP, RFC 5214 6.1 */
+    {8, 4,  {0x02, 0x00, 0x5e, 0xfe},                         12, 0   }, /* ISATAP, global interface id */
+    {0, 12, {0},                                              12, 0   }, /* compatible, RFC 4291 2.5.5.1 */
 };
 
 bool addr_embedded_ip4(const struct addr *a, struct addr *out)
 {
+    static const uint8_t zero[15];
     *out = *a;
-    if (a->family != ADDR_IP6) {
+    /* :: and ::1 lie in ::/96, but stand for themselves (RFC 4291 2.5.5.1). */
+    if (a->family != ADDR_IP6 || (memcmp(a->ip, zero, sizeof zero) == 0 && a->ip[15] < 2)) {
         return false;
     }
     for (size_t i = 0; i < sizeof embeddings / sizeof *embeddings; i++) {
@@ -355,7 +360,9 @@ const char *addr_special(const struct addr *a)
     if (a->family == ADDR_IP6) {
         name = special_in(special_ip6, sizeof special_ip6 / sizeof *special_ip6, a);
         bool embedded = addr_embedded_ip4(a, &inner);
-        if (name && !(embedded && a->ip[0] == 0x20)) {
+        /* Teredo's 2001::/32 is in a special block, but its clients are who they stand for. */
+        static const uint8_t teredo[4] = {0x20, 0x01};
+        if (name && memcmp(a->ip, teredo, sizeof teredo) != 0) {
             return name;
         }
         if (!embedded) {
