@@ -260,14 +260,12 @@ static int upgrade(struct web *w, struct lws *wsi, const char *to)
     return reply_error(w, wsi, status, why) ? -1 : 1;
 }
 
-/* Sockets are counted from acceptance; a mark tells ours from libwebsockets' own. */
-static int socket_count(struct web *w, struct lws *wsi, bool is_new)
+/* libwebsockets tells of the end of its own sockets too, which it does not announce. */
+static int socket_count(struct web *w, bool is_new)
 {
     if (is_new) {
-        lws_set_opaque_user_data(wsi, w);
         w->n_sockets++;
-    } else if (lws_get_opaque_user_data(wsi) == w) {
-        lws_set_opaque_user_data(wsi, NULL);
+    } else if (w->n_sockets > 0) {
         w->n_sockets--;
     }
     return 0;
@@ -279,8 +277,8 @@ int web_http_callback(struct lws *wsi, enum lws_callback_reasons reason, void *u
     struct web *w = lws_context_user(lws_get_context(wsi));
     switch ((int)reason) {
     case LWS_CALLBACK_FILTER_NETWORK_CONNECTION: return w->n_sockets >= w->n_sockets_max;
-    case LWS_CALLBACK_SERVER_NEW_CLIENT_INSTANTIATED: return socket_count(w, wsi, true);
-    case LWS_CALLBACK_WSI_DESTROY: return socket_count(w, wsi, false);
+    case LWS_CALLBACK_WSI_CREATE: return socket_count(w, true);
+    case LWS_CALLBACK_WSI_DESTROY: return socket_count(w, false);
     case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE: return upgrade(w, wsi, in);
     case LWS_CALLBACK_HTTP: return http_request(w, wsi, user, slice_of(in, len));
     case LWS_CALLBACK_CLOSED_HTTP:
