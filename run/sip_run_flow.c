@@ -61,7 +61,9 @@ static void end(struct flow *f)
             (void)!tcp_write(f->tcp, tls_out(f->tls), slice_of(NULL, 0));
         }
     }
-    if (f->tcp) {
+    if (f->tcp && tcp_is_full(f->tcp)) {
+        tcp_close(f->tcp); /* it does not read: waiting for it is no use */
+    } else if (f->tcp) {
         tcp_close_when_sent(f->tcp);
     }
     tls_free(f->tls);

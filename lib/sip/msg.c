@@ -134,6 +134,17 @@ struct slice sip_addr_name(struct slice value)
     return name;
 }
 
+/* What is no part of any URI, and would break the line it is written into. */
+static bool is_one_word(struct slice s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        if (s.p[i] <= ' ' || strchr("<>\"", s.p[i])) {
+            return false;
+        }
+    }
+    return s.len > 0;
+}
+
 int sip_uri_split(struct slice uri, struct slice *user, struct slice *host)
 {
     size_t skip = text_starts(uri, "sip:") ? 4 : text_starts(uri, "sips:") ? 5 : 0;
@@ -141,10 +152,8 @@ int sip_uri_split(struct slice uri, struct slice *user, struct slice *host)
     if (skip == 0) {
         return ERR_UNSUPPORTED;
     }
-    for (size_t i = 0; i < uri.len; i++) {
-        if (uri.p[i] <= ' ' || strchr("<>\"", uri.p[i])) {
-            return ERR_MALFORMED; /* it would break the line it is written into */
-        }
+    if (!is_one_word(uri)) {
+        return ERR_MALFORMED;
     }
     struct slice rest = slice_from(uri, skip);
     if (rest.len > 0 && memchr(rest.p, '@', rest.len)) {
@@ -275,7 +284,7 @@ static int read_essentials(struct sip_msg *m)
     if (!is_token(m->cseq_method) || (m->status == 0 && !slice_eq(m->cseq_method, m->method))) {
         return fault(m, "CSeq method does not match");
     }
-    if (sip_addr_uri(m->from).len == 0 || sip_addr_uri(m->to).len == 0) {
+    if (!is_one_word(sip_addr_uri(m->from)) || !is_one_word(sip_addr_uri(m->to))) {
         return fault(m, "bad From or To");
     }
     return refuse_doubles(m);

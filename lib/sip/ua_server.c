@@ -340,8 +340,6 @@ void ua_request(struct sip_ua *u, const struct sip_flow_info *flow, const struct
         return;
     } else if (text_is(m->method, "CANCEL")) {
         on_cancel(u, flow, m);
-    } else if (m->from_tag.len == 0) {
-        reply_final(u, flow, m, 400, NULL);
     } else if (m->to_tag.len > 0) {
         in_dialog(u, flow, m, whole);
     } else if (text_is(m->method, "INVITE")) {

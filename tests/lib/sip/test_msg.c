@@ -83,6 +83,8 @@ static void broken(void **state)
         {REQ TOP MID "CSeq: 1 INVITE\r\nContent-Length: 18446744073709551617\r\n\r\n", true },
         {REQ TOP MID "CSeq: 1 INVITE\r\nX: a\rSIP/2.0 200\r\n\r\n",                    true },
         {REQ TOP "From: <sip:a@b\r\nTo: <x>\r\nCall-ID: q\r\nCSeq: 1 INVITE\r\n\r\n",  true },
+        {REQ TOP "From: \"open <sip:a@b>;tag=1\r\nTo: <sip:x@y>\r\nCall-ID: q\r\n"
+                 "CSeq: 1 INVITE\r\n\r\n",                                    true },
         {"INVITE  sip:a@b SIP/2.0\r\n" TOP MID "CSeq: 1 INVITE\r\n\r\n",               true },
         {"INVITE sip:a b SIP/2.0\r\n" TOP MID "CSeq: 1 INVITE\r\n\r\n",                true },
         {"INVITE <sip:a@b> SIP/2.0\r\n" TOP MID "CSeq: 1 INVITE\r\n\r\n",              true },
