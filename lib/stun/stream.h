@@ -5,8 +5,8 @@
 #include "lib/base/wire.h"
 
 enum {
-    CHANNEL_MIN = 0x4000, /* RFC 8656 12 */
-    CHANNEL_MAX = 0x4FFF,
+    CHANNEL_MIN = 0x4000,
+    CHANNEL_MAX = 0x7FFF, /* RFC 8656 12 ends at 0x4FFF, but clients of RFC 5766 go on */
     CHANNEL_HEAD_LEN = 4
 };
 

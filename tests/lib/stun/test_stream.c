@@ -53,8 +53,8 @@ static void other_protocols_are_refused_at_once(void **state)
     assert_int_equal(stun_stream_next(slice_of(rtp, 1), &frame, &used), PARSE_BAD);
     assert_int_equal(stun_stream_next(slice_of(odd, 4), &frame, &used), PARSE_BAD);
     assert_int_equal(stun_stream_next(slice_of(cookie, 8), &frame, &used), PARSE_BAD);
-    assert_int_equal(stun_stream_next(slice_str("SSH-2.0"), &frame, &used), PARSE_BAD);
-    uint8_t channel[] = {0x50, 0x00, 0, 0};
+    assert_int_equal(stun_stream_next(slice_str("\x16\x03\x01\x02"), &frame, &used), PARSE_BAD);
+    uint8_t channel[] = {0x80, 0x00, 0, 0};
     assert_int_equal(stun_stream_next(slice_of(channel, 4), &frame, &used), PARSE_BAD);
 }
 
