@@ -26,6 +26,7 @@ struct turn_req {
     uint32_t lifetime_s;
     uint32_t connection_id;
     uint16_t channel;
+    uint64_t reservation;      /* RESERVATION-TOKEN */
     uint8_t transport, family; /* of REQUESTED-TRANSPORT, REQUESTED-ADDRESS-FAMILY; 0: absent */
     bool has_lifetime, has_integrity, has_connection_id, has_peer, has_data;
     bool even_port, reserve_next, has_reservation, dont_fragment;
@@ -37,8 +38,17 @@ struct turn_reply {
     struct addr relayed, mapped, peer;
     uint32_t lifetime_s;
     uint32_t connection_id;
+    uint64_t reservation;
     struct slice nonce, realm, software;
-    bool has_lifetime, has_connection_id;
+    bool has_lifetime, has_connection_id, has_reservation;
+};
+
+/* A peer's datagram on its way to the client. */
+struct turn_data_head {
+    const struct stun_tid *tid;
+    const struct addr *peer;
+    uint16_t channel; /* 0: a Data indication */
+    size_t len;       /* of the data */
 };
 
 struct turn_dialect {
@@ -49,10 +59,9 @@ struct turn_dialect {
     uint16_t (*read)(struct turn_req *out, struct slice frame);
     MUST_USE int (*write)(struct wr *w, const struct turn_req *req,
                           const struct turn_reply *reply, const struct stun_key *key);
-    /* What goes before a peer's `len` bytes of data to the client: ChannelData's head when
-     * `channel` is not 0, a Data indication's otherwise; `tail`: bytes of padding after it. */
-    MUST_USE int (*write_data_head)(struct wr *w, const struct addr *peer, uint16_t channel,
-                                    size_t len, size_t *tail);
+    /* What goes before a peer's data: ChannelData's head or a Data indication's. `tail`: bytes
+     * of padding after it; over UDP ChannelData does not need them. */
+    MUST_USE int (*write_data_head)(struct wr *w, const struct turn_data_head *d, size_t *tail);
     /* ConnectionAttempt indication (RFC 6062 4.4); `key` as for write. */
     MUST_USE int (*write_attempt)(struct wr *w, const struct stun_tid *tid,
                                   const struct turn_reply *what, const struct stun_key *key);

@@ -28,9 +28,11 @@ struct turn_config {
     uint32_t max_allocations, max_per_user;
     uint32_t max_unbound; /* TCP peer connections waiting for ConnectionBind, an allocation */
     uint32_t max_connections; /* TCP peer connections of an allocation, bound ones too */
+    uint32_t max_permissions, max_channels; /* of an allocation */
     uint32_t lifetime_default_s, lifetime_max_s;
-    uint8_t worker;          /* index, carried in CONNECTION-IDs */
-    bool tcp_accept_any;     /* peers may connect to a TCP relay without a permission */
+    uint8_t worker;            /* index, carried in CONNECTION-IDs */
+    bool tcp_accept_any;       /* peers may connect to a TCP relay without a permission */
+    bool relay_ip4, relay_ip6; /* families that there is a relay address of */
     struct addr external_ip; /* told to clients in place of the relay's address; may be unset */
     const struct turn_policy *policy; /* outlives the server */
 };
@@ -50,10 +52,10 @@ struct turn_conn { /* the client's side of a 5-tuple */
 };
 
 enum turn_do {
-    TURN_DO_SEND,       /* bytes to the client: conn, or client and local for UDP */
-    TURN_DO_RELAY_OPEN, /* answer with turn_server_relay_opened() */
-    TURN_DO_RELAY_SEND, /* datagram from the relay port to a peer */
-    TURN_DO_RELAY_CLOSE,
+    TURN_DO_SEND,        /* bytes to the client: conn, or client and local for UDP */
+    TURN_DO_RELAY_OPEN,  /* `relay`, as `open` says; answer turn_server_relay_opened() */
+    TURN_DO_RELAY_SEND,  /* datagram from the relay port to a peer */
+    TURN_DO_RELAY_CLOSE, /* also of a reserved port that nobody came for */
     TURN_DO_TCP_CONNECT, /* from the relay's address and port; answer turn_server_tcp_opened()
                           */
     TURN_DO_TCP_PIPE,    /* join client data connection `conn` and `peer_conn`; the core sees no
@@ -65,12 +67,14 @@ enum turn_do {
 };
 
 struct turn_report {
-    const char *event; /* a literal: "alloc", "refresh", "expire", "attempt", "bind", "deny" */
+    const char *event; /* a literal: "alloc", "refresh", "expire", "release", "permission",
+                          "channel", "connect", "attempt", "bind", "close", "deny" */
     const char *why;   /* a literal, or NULL */
     struct slice username;
     struct addr client, relayed, peer;
     uint16_t code; /* of an error reply */
     uint32_t lifetime_s;
+    uint64_t to_peers, to_client; /* bytes through a UDP relay, when its allocation ends */
     bool is_noise; /* an unauthenticated peer can cause it at will: count, do not print each */
 };
 
@@ -85,7 +89,9 @@ struct turn_action {
         struct {
             enum turn_transport transport;
             uint8_t family;
-            bool even, reserve_next;
+            bool even;
+            turn_id reserve; /* keep the next port as well, under this id; 0: no */
+            turn_id from;    /* take the port kept under this id; 0: any free one */
         } open;
         struct {
             turn_id ticket;
@@ -118,12 +124,16 @@ turn_id turn_server_tcp_accepted(struct turn_server *s, uint64_t now_ms, turn_id
 void turn_server_tcp_closed(struct turn_server *s, uint64_t now_ms, turn_id peer_conn);
 void turn_server_key(struct turn_server *s, uint64_t now_ms, turn_id ticket,
                      const struct stun_key *key); /* NULL: no such user */
+/* Handles one thing that fell due: again while turn_server_deadline_ms() is not after now. */
 void turn_server_tick(struct turn_server *s, uint64_t now_ms);
 
 /* Output. Call until false after every input. */
 bool turn_server_next(struct turn_server *s, struct turn_action *out);
 /* When to call tick; UINT64_MAX: not until something else happens. */
 uint64_t turn_server_deadline_ms(const struct turn_server *s);
+
+/* Does the connection carry an allocation? One that does not may be closed when it idles. */
+bool turn_server_conn_used(const struct turn_server *s, turn_id conn);
 
 struct turn_stats {
     uint64_t allocations, allocations_total, denied_total, auth_failures_total;

@@ -1,0 +1,311 @@
+/* Allocate and Refresh (RFC 8656 7, 8; RFC 6062 5.1), and the end of an allocation. */
+#include "lib/base/crypto.h"
+
+#include "lib/turn/core.h"
+
+static void put_addr(uint8_t *to, const struct addr *a)
+{
+    to[0] = a->family;
+    memcpy(to + 1, a->ip, 16);
+    to[17] = (uint8_t)(a->port >> 8);
+    to[18] = (uint8_t)a->port;
+}
+
+/* A TCP connection's id says all about it; addresses tell UDP clients apart. */
+static struct tuple_key tuple_of(turn_id conn, const struct turn_conn *udp)
+{
+    struct tuple_key k = {{0}};
+    memcpy(k.b + 1, &conn, sizeof conn);
+    if (udp) {
+        k.b[0] = TURN_UDP;
+        put_addr(k.b + 9, &udp->client);
+        put_addr(k.b + 28, &udp->local);
+    }
+    return k;
+}
+
+static struct alloc *alloc_find(const struct turn_server *s, const struct tuple_key *k)
+{
+    return MAP_ENTRY(map_find(&s->alloc_by_tuple, k), struct alloc, by_tuple);
+}
+
+struct alloc *alloc_of_conn_id(const struct turn_server *s, turn_id conn)
+{
+    struct tuple_key k = tuple_of(conn, NULL);
+    return alloc_find(s, &k);
+}
+
+static struct tuple_key tuple_of_conn(const struct turn_conn *c)
+{
+    return c->transport == TURN_UDP ? tuple_of(0, c) : tuple_of(c->id, NULL);
+}
+
+struct alloc *alloc_of_conn(const struct turn_server *s, const struct turn_conn *c)
+{
+    struct tuple_key k = tuple_of_conn(c);
+    return alloc_find(s, &k);
+}
+
+/* RFC 8656 7.2: what is asked for, between the default and the most we give. */
+static uint32_t granted_s(const struct turn_server *s, const struct turn_req *r)
+{
+    uint32_t least = s->cfg.lifetime_default_s, most = s->cfg.lifetime_max_s;
+    uint32_t asked = r->has_lifetime && r->lifetime_s > least ? r->lifetime_s : least;
+    return asked > most ? most : asked;
+}
+
+static void reply_allocated(struct turn_server *s, const struct call *c, const struct alloc *a)
+{
+    struct turn_reply reply = {
+        .relayed = a->told,
+        .mapped = a->conn.client,
+        .lifetime_s = a->lifetime_s,
+        .has_lifetime = true,
+        .reservation = a->reservation,
+        .has_reservation = a->reservation != 0,
+    };
+    reply_success(s, c, &reply);
+}
+
+/* RFC 6062 5.1: a TCP relay goes with a TCP connection and with nothing about ports. */
+static uint16_t check_tcp(const struct call *c, const char **why)
+{
+    const struct turn_req *r = &c->req;
+    if (c->conn->transport != TURN_TCP) {
+        *why = "TCP relay asked for over UDP";
+        return 400;
+    }
+    *why = "EVEN-PORT, RESERVATION-TOKEN or DONT-FRAGMENT with a TCP relay";
+    return r->even_port || r->has_reservation || r->dont_fragment ? 400 : 0;
+}
+
+static uint16_t check(const struct turn_server *s, const struct call *c, const char **why)
+{
+    const struct turn_req *r = &c->req;
+    uint16_t code = 0;
+    *why = "no REQUESTED-TRANSPORT";
+    if (!r->transport) {
+        return 400;
+    }
+    *why = "REQUESTED-TRANSPORT";
+    if (r->transport != TURN_UDP && r->transport != TURN_TCP) {
+        return 442;
+    }
+    if (r->transport == TURN_TCP) {
+        code = check_tcp(c, why);
+    } else if (r->has_reservation && (r->even_port || r->family)) {
+        *why = "RESERVATION-TOKEN with EVEN-PORT or an address family";
+        code = 400;
+    } else if (r->dont_fragment) {
+        *why = "DONT-FRAGMENT";
+        code = 420;
+    }
+    if (code) {
+        return code;
+    }
+    *why = "address family";
+    bool is_ip6 = r->family == ADDR_IP6;
+    bool known = r->family == 0 || r->family == ADDR_IP4 || is_ip6;
+    return known && (is_ip6 ? s->cfg.relay_ip6 : s->cfg.relay_ip4) ? 0 : 440;
+}
+
+static struct reserve *reserve_find(const struct turn_server *s, uint64_t token)
+{
+    return MAP_ENTRY(map_find(&s->reserve_by_token, &token), struct reserve, by_token);
+}
+
+static void reserve_forget(struct turn_server *s, struct reserve *r)
+{
+    timerq_clear(&s->timers, &r->timer);
+    map_remove(&s->reserve_by_token, &r->by_token);
+    pool_give(&s->reserves, r);
+}
+
+void reserve_end(struct turn_server *s, struct reserve *r)
+{
+    action_put(s, TURN_DO_RELAY_CLOSE)->relay = pool_id(&s->reserves, r);
+    reserve_forget(s, r);
+}
+
+static struct reserve *reserve_new(struct turn_server *s, uint8_t family)
+{
+    struct reserve *r = pool_take(&s->reserves);
+    if (!r) {
+        return NULL;
+    }
+    r->family = family;
+    do {
+        s->env.random(&r->token, sizeof r->token, s->env.ctx);
+    } while (r->token == 0 || reserve_find(s, r->token));
+    map_add(&s->reserve_by_token, &r->by_token);
+    return r;
+}
+
+static struct alloc *alloc_new(struct turn_server *s, const struct call *c, struct user *u)
+{
+    struct alloc *a = pool_take(&s->allocs);
+    if (!a) {
+        return NULL;
+    }
+    a->conn = *c->conn;
+    a->tuple = tuple_of_conn(c->conn);
+    a->user = u;
+    a->key = *c->key;
+    a->tid = c->req.msg.tid;
+    a->transport = (enum turn_transport)c->req.transport;
+    a->family = c->req.family ? c->req.family : ADDR_IP4;
+    a->lifetime_s = granted_s(s, &c->req);
+    map_add(&s->alloc_by_tuple, &a->by_tuple);
+    return a;
+}
+
+/* Asks for the relay's port; turn_server_relay_opened() goes on. */
+static void open_relay(struct turn_server *s, struct alloc *a, const struct call *c,
+                       struct reserve *from)
+{
+    a->reserve = c->req.reserve_next ? reserve_new(s, a->family) : NULL;
+    struct turn_action *out = action_put(s, TURN_DO_RELAY_OPEN);
+    out->relay = pool_id(&s->allocs, a);
+    out->conn = a->conn.id;
+    out->open.transport = a->transport;
+    out->open.family = a->family;
+    out->open.even = c->req.even_port;
+    out->open.reserve = a->reserve ? pool_id(&s->reserves, a->reserve) : 0;
+    if (from) {
+        out->open.from = pool_id(&s->reserves, from);
+        reserve_forget(s, from);
+    }
+}
+
+static void alloc_again(struct turn_server *s, const struct call *c)
+{
+    const struct alloc *a = c->alloc;
+    const struct stun_tid *tid = &c->req.msg.tid;
+    if (a->tid.len != tid->len || memcmp(a->tid.b, tid->b, tid->len) != 0) {
+        reply_error(s, c, 437, "has an allocation");
+    } else if (a->is_open) {
+        /* RFC 8656 7.2: a retransmission gets the same answer. */
+        reply_allocated(s, c, a);
+    }
+}
+
+void alloc_request(struct turn_server *s, struct call *c)
+{
+    const char *why;
+    if (c->alloc) {
+        alloc_again(s, c);
+        return;
+    }
+    uint16_t code = check(s, c, &why);
+    if (code) {
+        reply_error(s, c, code, why);
+        return;
+    }
+    struct reserve *from = NULL;
+    if (c->req.has_reservation) {
+        from = reserve_find(s, c->req.reservation);
+        if (!from) {
+            reply_error(s, c, 508, "no such reservation");
+            return;
+        }
+        c->req.family = from->family;
+    }
+    struct user *u = user_take(s, c->req.username, &code);
+    if (!u) {
+        reply_error(s, c, code, "too many allocations");
+        return;
+    }
+    struct alloc *a = alloc_new(s, c, u);
+    if (!a) {
+        user_give(s, u);
+        reply_error(s, c, 508, "too many allocations");
+        return;
+    }
+    open_relay(s, a, c, from);
+}
+
+static void reserve_start(struct turn_server *s, struct alloc *a)
+{
+    if (a->reserve) {
+        a->reservation = a->reserve->token;
+        timer_set(s, &a->reserve->timer, TIMER_RESERVE, RESERVE_LIFE_S);
+        a->reserve = NULL;
+    }
+}
+
+void turn_server_relay_opened(struct turn_server *s, uint64_t now_ms, turn_id relay,
+                              const struct addr *bound)
+{
+    struct alloc *a = pool_find(&s->allocs, relay);
+    if (!a || a->is_open) {
+        return;
+    }
+    s->now_ms = now_ms;
+    struct call c = call_again(a, STUN_ALLOCATE, &a->tid);
+    if (!bound) {
+        reply_error(s, &c, 508, "no port is free");
+        alloc_end(s, a, NULL, NULL);
+        return;
+    }
+    a->is_open = true;
+    a->relayed = a->told = *bound;
+    if (s->cfg.external_ip.family == bound->family) {
+        a->told = s->cfg.external_ip;
+        a->told.port = bound->port;
+    }
+    reserve_start(s, a);
+    timer_set(s, &a->timer, TIMER_ALLOC, a->lifetime_s);
+    s->stats.allocations_total++;
+    reply_allocated(s, &c, a);
+    report_put(s, "alloc", NULL, a)->lifetime_s = a->lifetime_s;
+}
+
+void alloc_refresh(struct turn_server *s, struct call *c)
+{
+    struct alloc *a = c->alloc;
+    if (!a || !a->is_open) {
+        reply_error(s, c, 437, "no allocation");
+        return;
+    }
+    if (c->req.family && c->req.family != a->family) {
+        reply_error(s, c, 443, "address family");
+        return;
+    }
+    bool is_end = c->req.has_lifetime && c->req.lifetime_s == 0;
+    uint32_t life_s = is_end ? 0 : granted_s(s, &c->req);
+    struct turn_reply reply = {.lifetime_s = life_s, .has_lifetime = true};
+    reply_success(s, c, &reply);
+    if (is_end) {
+        alloc_end(s, a, "release", NULL);
+        return;
+    }
+    timer_set(s, &a->timer, TIMER_ALLOC, life_s);
+    report_put(s, "refresh", NULL, a)->lifetime_s = life_s;
+}
+
+void alloc_end(struct turn_server *s, struct alloc *a, const char *event, const char *why)
+{
+    while (a->peers) {
+        tcp_end(s, a->peers, "allocation ended");
+    }
+    while (a->perms) {
+        perm_end(s, a->perms);
+    }
+    while (a->chans) {
+        chan_end(s, a->chans);
+    }
+    if (a->reserve) {
+        reserve_end(s, a->reserve);
+    }
+    if (event) {
+        struct turn_report *r = report_put(s, event, why, a);
+        r->to_peers = a->to_peers;
+        r->to_client = a->to_client;
+    }
+    action_put(s, TURN_DO_RELAY_CLOSE)->relay = pool_id(&s->allocs, a);
+    timerq_clear(&s->timers, &a->timer);
+    map_remove(&s->alloc_by_tuple, &a->by_tuple);
+    secret_wipe(&a->key, sizeof a->key);
+    user_give(s, a->user);
+    pool_give(&s->allocs, a);
+}

@@ -1,0 +1,236 @@
+/* What the files of the server share: its objects, and who may do what to them. An object's
+ * state changes in the file that is named beside it. */
+#pragma once
+
+#include "lib/base/map.h"
+#include "lib/base/timerq.h"
+
+#include "lib/turn/dialect.h"
+#include "lib/turn/pool.h"
+#include "lib/turn/server.h"
+
+enum {
+    PERM_LIFE_S = 300,    /* RFC 8656 9 */
+    CHANNEL_LIFE_S = 600, /* RFC 8656 12 */
+    RESERVE_LIFE_S = 30,  /* RFC 8656 7.2: at least 30 s */
+    CONNECT_WAIT_S = 30,  /* RFC 6062 5.2 */
+    BIND_WAIT_S = 30,     /* RFC 6062 5.2, 5.3: at least 30 s */
+    NONCE_LEN = 52,
+    USERNAME_KEPT = 128, /* bytes; a longer one is nobody's */
+    TEXT_KEPT = 128,     /* bytes of realm and software */
+    PARKED_MAX = 64,     /* requests that wait for a key */
+    FRAME_KEPT = 2048,   /* bytes of such a request */
+    REPLY_MAX = 2048
+};
+
+enum pool_kind {
+    KIND_ALLOC = 1,
+    KIND_PERM,
+    KIND_CHAN,
+    KIND_PEER,
+    KIND_USER,
+    KIND_RESERVE,
+    KIND_PARKED
+};
+
+enum timer_kind {
+    TIMER_ALLOC,
+    TIMER_PERM,
+    TIMER_CHAN,
+    TIMER_PEER,
+    TIMER_RESERVE
+};
+
+/* Keys are bytes without padding, as lib/base/map.h asks. */
+struct tuple_key {
+    uint8_t b[1 + 8 + 2 * 19];
+};
+struct peer_key { /* an address, with or without its port, as seen by one allocation */
+    uint8_t b[8 + 19];
+};
+struct number_key {
+    uint8_t b[8 + 2];
+};
+
+struct user { /* quota.c */
+    struct slot slot;
+    struct map_link by_name;
+    uint8_t digest[32]; /* SHA-256 of the name: the key */
+    uint8_t name[USERNAME_KEPT];
+    size_t name_len;
+    uint32_t n_allocs;
+};
+
+struct alloc { /* alloc.c */
+    struct slot slot;
+    struct map_link by_tuple;
+    struct tuple_key tuple;
+    struct turn_conn conn;
+    struct user *user;
+    struct stun_key key;
+    struct stun_tid tid; /* of the Allocate that made it */
+    struct timer timer;
+    enum turn_transport transport;
+    uint8_t family;
+    bool is_open;
+    struct addr relayed, told; /* told: to the client */
+    uint32_t lifetime_s;
+    struct reserve *reserve; /* made with it; only while it opens */
+    uint64_t reservation;    /* token given out; 0: none */
+    struct perm *perms;
+    struct chan *chans;
+    struct peer *peers;
+    uint32_t n_perms, n_chans, n_peers, n_unbound;
+    uint64_t to_peers, to_client; /* bytes */
+};
+
+struct perm { /* perm.c */
+    struct slot slot;
+    struct map_link by_ip;
+    struct peer_key key;
+    struct alloc *alloc;
+    struct perm *next, **at;
+    struct timer timer;
+};
+
+struct chan { /* chan.c */
+    struct slot slot;
+    struct map_link by_number, by_peer;
+    struct number_key number_key;
+    struct peer_key peer_key;
+    struct alloc *alloc;
+    struct chan *next, **at;
+    struct timer timer;
+    struct addr peer;
+    uint16_t number;
+};
+
+enum peer_state {
+    PEER_CONNECTING, /* the client's Connect waits for its answer */
+    PEER_WAITING,    /* for ConnectionBind */
+    PEER_BOUND
+};
+
+struct peer { /* tcp.c: a peer's TCP connection */
+    struct slot slot;
+    struct map_link by_cid, by_addr;
+    uint32_t cid; /* CONNECTION-ID */
+    struct peer_key key;
+    struct alloc *alloc;
+    struct peer *next, **at;
+    struct timer timer;
+    enum peer_state state;
+    struct addr addr;
+    struct stun_tid tid; /* of the Connect */
+};
+
+struct reserve { /* alloc.c: a port kept for RESERVATION-TOKEN */
+    struct slot slot;
+    struct map_link by_token;
+    uint64_t token;
+    uint8_t family;
+    struct timer timer;
+};
+
+struct parked { /* auth.c: a request that waits for a key */
+    struct slot slot;
+    struct turn_conn conn;
+    size_t len;
+    uint8_t frame[FRAME_KEPT];
+};
+
+struct turn_server {
+    struct turn_config cfg;
+    struct turn_env env;
+    uint8_t realm[TEXT_KEPT], software[TEXT_KEPT];
+    struct pool allocs, perms, chans, peers, users, reserves, parked;
+    struct map alloc_by_tuple, perm_by_ip, chan_by_number, chan_by_peer, peer_by_cid,
+        peer_by_addr, user_by_name, reserve_by_token;
+    struct timerq timers;
+    struct turn_action *ring; /* actions not yet pulled */
+    size_t ring_cap, ring_at, ring_n;
+    uint8_t reply[REPLY_MAX]; /* an input leads to one message at most */
+    uint8_t nonce[NONCE_LEN];
+    struct stun_tid next_tid; /* of our indications */
+    uint64_t now_ms;          /* of the input being handled */
+    struct turn_stats stats;
+};
+
+/* One request on its way through. */
+struct call {
+    const struct turn_conn *conn;
+    struct alloc *alloc;        /* of its 5-tuple; NULL: none */
+    const struct stun_key *key; /* NULL: it has not authenticated */
+    uint16_t code;              /* wrong with it as a whole, to be said once it is authentic */
+    struct turn_req req;
+};
+
+/* server.c */
+void call_run(struct turn_server *s, struct call *c); /* authentic: do what it asks */
+struct stun_tid server_tid(struct turn_server *s);
+struct peer_key key_of_ip(const struct alloc *a, const struct addr *ip);
+struct peer_key key_of_peer(const struct alloc *a, const struct addr *peer);
+void timer_set(struct turn_server *s, struct timer *t, enum timer_kind kind, uint32_t in_s);
+
+/* reply.c: the one way out. */
+struct turn_action *action_put(struct turn_server *s, enum turn_do what);
+void reply_success(struct turn_server *s, const struct call *c, struct turn_reply *reply);
+/* `why` is a literal for the log. */
+void reply_error(struct turn_server *s, const struct call *c, uint16_t code, const char *why);
+/* 401 or 438, with a fresh nonce. */
+void reply_challenge(struct turn_server *s, const struct call *c, uint16_t code,
+                     const char *why);
+void attempt_send(struct turn_server *s, const struct peer *p);
+/* An answer that comes later: a call as the request left it. */
+struct call call_again(const struct alloc *a, enum stun_method method,
+                       const struct stun_tid *tid);
+/* A report about `a`, which may be NULL; the caller may add to it. */
+struct turn_report *report_put(struct turn_server *s, const char *event, const char *why,
+                               const struct alloc *a);
+
+/* auth.c */
+void auth_begin(struct turn_server *s, struct call *c);
+void auth_drop_conn(struct turn_server *s, turn_id conn);
+
+/* quota.c */
+/* Counts one more allocation of the user. NULL, and the code to answer with, beyond a limit. */
+struct user *user_take(struct turn_server *s, struct slice name, uint16_t *code);
+void user_give(struct turn_server *s, struct user *u);
+bool user_is(const struct user *u, struct slice name);
+
+/* alloc.c */
+struct alloc *alloc_of_conn(const struct turn_server *s, const struct turn_conn *c);
+struct alloc *alloc_of_conn_id(const struct turn_server *s, turn_id conn);
+void alloc_request(struct turn_server *s, struct call *c);
+void alloc_refresh(struct turn_server *s, struct call *c);
+/* Ends it with all that hangs on it. `event` and `why` are for the log. */
+void alloc_end(struct turn_server *s, struct alloc *a, const char *event, const char *why);
+void reserve_end(struct turn_server *s, struct reserve *r);
+
+/* perm.c */
+void perm_request(struct turn_server *s, struct call *c);
+/* For `peer`'s address, made or refreshed for 300 s from now (RFC 8656 9.2). ERR_LIMIT when the
+ * allocation has its share already; it is then unchanged. */
+MUST_USE int perm_install(struct turn_server *s, struct alloc *a, const struct addr *peer);
+bool perm_has(const struct turn_server *s, const struct alloc *a, const struct addr *peer);
+void perm_end(struct turn_server *s, struct perm *p);
+void perm_send(struct turn_server *s, struct call *c);
+void relay_send(struct turn_server *s, struct alloc *a, const struct addr *peer,
+                struct slice data);
+/* NULL: `peer` may be reached from `a`. Otherwise why not, and the code to answer with. */
+const char *peer_refused(const struct turn_server *s, const struct alloc *a,
+                         const struct addr *peer, uint16_t *code);
+
+/* chan.c */
+void chan_request(struct turn_server *s, struct call *c);
+void chan_data(struct turn_server *s, struct call *c);
+const struct chan *chan_of_peer(const struct turn_server *s, const struct alloc *a,
+                                const struct addr *peer);
+void chan_end(struct turn_server *s, struct chan *c);
+
+/* tcp.c */
+void tcp_request(struct turn_server *s, struct call *c); /* Connect */
+void tcp_bind(struct turn_server *s, struct call *c);
+void tcp_late(struct turn_server *s, struct peer *p); /* its timer has fallen due */
+/* With its socket; a Connect that waits is not answered. */
+void tcp_end(struct turn_server *s, struct peer *p, const char *why);

@@ -1,0 +1,43 @@
+/* How many allocations there may be, in all and of one user. */
+#include "lib/base/crypto.h"
+
+#include "lib/turn/core.h"
+
+struct user *user_take(struct turn_server *s, struct slice name, uint16_t *code)
+{
+    uint8_t digest[SHA256_LEN];
+    *code = 508;
+    if (name.len > USERNAME_KEPT || sha256(name, digest)) {
+        return NULL;
+    }
+    struct user *u = MAP_ENTRY(map_find(&s->user_by_name, digest), struct user, by_name);
+    if (!u) {
+        u = pool_take(&s->users);
+        if (!u) {
+            return NULL;
+        }
+        memcpy(u->digest, digest, sizeof digest);
+        memcpy(u->name, name.p, name.len);
+        u->name_len = name.len;
+        map_add(&s->user_by_name, &u->by_name);
+    }
+    if (u->n_allocs >= s->cfg.max_per_user) {
+        *code = 486;
+        return NULL;
+    }
+    u->n_allocs++;
+    return u;
+}
+
+void user_give(struct turn_server *s, struct user *u)
+{
+    if (--u->n_allocs == 0) {
+        map_remove(&s->user_by_name, &u->by_name);
+        pool_give(&s->users, u);
+    }
+}
+
+bool user_is(const struct user *u, struct slice name)
+{
+    return slice_eq(name, slice_of(u->name, u->name_len));
+}

@@ -1,0 +1,139 @@
+/* The one way out: actions, replies, reports. */
+#include <assert.h>
+
+#include "lib/turn/core.h"
+
+static const struct {
+    uint16_t code;
+    const char *text;
+} reasons[] = {
+    {400, "Bad Request"                   },
+    {401, "Unauthorized"                  },
+    {403, "Forbidden"                     },
+    {420, "Unknown Attribute"             },
+    {437, "Allocation Mismatch"           },
+    {438, "Stale Nonce"                   },
+    {440, "Address Family not Supported"  },
+    {441, "Wrong Credentials"             },
+    {442, "Unsupported Transport Protocol"},
+    {443, "Peer Address Family Mismatch"  },
+    {446, "Connection Already Exists"     },
+    {447, "Connection Timeout or Failure" },
+    {486, "Allocation Quota Reached"      },
+    {500, "Server Error"                  },
+    {508, "Insufficient Capacity"         },
+};
+
+static const char *reason_of(uint16_t code)
+{
+    for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++) {
+        if (reasons[i].code == code) {
+            return reasons[i].text;
+        }
+    }
+    return "";
+}
+
+struct turn_action *action_put(struct turn_server *s, enum turn_do what)
+{
+    /* The ring has room for what one input can cause; the caller pulls before the next. */
+    assert(s->ring_n < s->ring_cap);
+    struct turn_action *a = &s->ring[(s->ring_at + s->ring_n++) % s->ring_cap];
+    *a = (struct turn_action){.what = what};
+    return a;
+}
+
+struct turn_report *report_put(struct turn_server *s, const char *event, const char *why,
+                               const struct alloc *a)
+{
+    struct turn_action *out = action_put(s, TURN_DO_REPORT);
+    out->report.event = event;
+    out->report.why = why;
+    if (a) {
+        out->relay = pool_id(&s->allocs, a);
+        out->conn = a->conn.id;
+        out->report.username = slice_of(a->user->name, a->user->name_len);
+        out->report.client = a->conn.client;
+        out->report.relayed = a->told;
+    }
+    return &out->report;
+}
+
+static void send_bytes(struct turn_server *s, const struct turn_conn *conn, const struct wr *w)
+{
+    struct turn_action *a = action_put(s, TURN_DO_SEND);
+    a->conn = conn->id;
+    a->addr = conn->client;
+    a->local = conn->local;
+    a->body = wr_done(w);
+}
+
+static void reply_put(struct turn_server *s, const struct call *c, struct turn_reply *reply)
+{
+    struct wr w = wr_over(s->reply, sizeof s->reply);
+    reply->software = s->cfg.software;
+    /* Room and sizes are ours, so this can fail only where libcrypto does: no answer then. */
+    if (c->conn->dialect->write(&w, &c->req, reply, c->key) == OK) {
+        send_bytes(s, c->conn, &w);
+    }
+}
+
+void reply_success(struct turn_server *s, const struct call *c, struct turn_reply *reply)
+{
+    reply->code = 0;
+    reply_put(s, c, reply);
+}
+
+static void report_denied(struct turn_server *s, const struct call *c, uint16_t code,
+                          const char *why)
+{
+    struct turn_report *r = report_put(s, "deny", why, c->alloc);
+    r->code = code;
+    r->client = c->conn->client;
+    r->peer = c->req.has_peer ? c->req.peer : (struct addr){0};
+    r->is_noise = !c->key;
+    s->stats.denied_total++;
+}
+
+void reply_error(struct turn_server *s, const struct call *c, uint16_t code, const char *why)
+{
+    struct turn_reply reply = {.code = code, .reason = reason_of(code)};
+    reply_put(s, c, &reply);
+    report_denied(s, c, code, why);
+}
+
+void reply_challenge(struct turn_server *s, const struct call *c, uint16_t code,
+                     const char *why)
+{
+    struct turn_reply reply = {.code = code,
+                               .reason = reason_of(code),
+                               .realm = s->cfg.realm,
+                               .nonce = slice_of(s->nonce, sizeof s->nonce)};
+    reply_put(s, c, &reply);
+    report_denied(s, c, code, why);
+}
+
+void attempt_send(struct turn_server *s, const struct peer *p)
+{
+    const struct alloc *a = p->alloc;
+    struct stun_tid tid = server_tid(s);
+    struct wr w = wr_over(s->reply, sizeof s->reply);
+    struct turn_reply what = {
+        .connection_id = p->cid, .peer = p->addr, .software = s->cfg.software};
+    if (a->conn.dialect->write_attempt(&w, &tid, &what, &a->key) == OK) {
+        send_bytes(s, &a->conn, &w);
+    }
+}
+
+struct call call_again(const struct alloc *a, enum stun_method method,
+                       const struct stun_tid *tid)
+{
+    return (struct call){
+        .conn = &a->conn,
+        .key = &a->key,
+        .req.msg = {.wire = a->conn.dialect->wire,
+                    .tid = *tid,
+                    .cls = STUN_REQUEST,
+                    .method = (uint16_t)method}
+    };
+}
