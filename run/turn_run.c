@@ -1,0 +1,279 @@
+/* Runs a TURN server core: listeners, the timer, and the actions. */
+#include "run/turn_run.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "lib/base/crypto.h"
+
+#include "run/turn_run_impl.h"
+
+enum {
+    PORT_TRIES = 16, /* to find one port that both UDP and TCP have free */
+    SWEEP_MS = 5000
+};
+
+static void core_random(void *out, size_t len, void *ctx)
+{
+    (void)ctx;
+    io_random(out, len);
+}
+
+static uint64_t core_unix_s(void *ctx)
+{
+    (void)ctx;
+    return loop_unix_s();
+}
+
+static void find_key(struct turn_run *r, const struct turn_action *a)
+{
+    struct stun_key key;
+    bool known = r->cfg.find_key(a->key.username, &key, r->cfg.ctx);
+    turn_server_key(r->core, loop_now_ms(r->loop), a->key.ticket, known ? &key : NULL);
+}
+
+static struct listener *listener_at(struct turn_run *r, const struct addr *local)
+{
+    for (size_t i = 0; i < r->n_listeners; i++) {
+        struct listener *l = &r->listeners[i];
+        bool is_ours =
+            addr_ip_eq(&l->at, local) || (addr_is_any(&l->at) && l->at.family == local->family);
+        if (is_ours && l->at.port == local->port) {
+            return l;
+        }
+    }
+    return NULL;
+}
+
+static void send_datagram(struct turn_run *r, const struct turn_action *a)
+{
+    struct listener *l = listener_at(r, &a->local);
+    struct slice body = a->body;
+    if (!l) {
+        return;
+    }
+    if (a->tail_len > 0 && body.len + a->tail_len <= sizeof r->scratch) {
+        if (body.len > 0) {
+            memcpy(r->scratch, body.p, body.len);
+        }
+        memset(r->scratch + body.len, 0, a->tail_len);
+        body = slice_of(r->scratch, body.len + a->tail_len);
+    }
+    udp_send(l->udp, &a->addr, &a->local, slice_of(a->head, a->head_len), body);
+}
+
+static void carry_out(struct turn_run *r, const struct turn_action *a)
+{
+    struct client *c = client_find(r, a->conn);
+    struct relay *rl = relay_find(r, a->relay);
+    struct peer_link *p = peer_find(r, a->peer_conn);
+    switch (a->what) {
+    case TURN_DO_SEND:
+        if (c) {
+            client_send(c, a);
+        } else if (a->conn == 0) {
+            send_datagram(r, a);
+        }
+        break;
+    case TURN_DO_RELAY_OPEN: relay_open(r, a); break;
+    case TURN_DO_RELAY_SEND:
+        if (rl && rl->udp) {
+            udp_send(rl->udp, &a->addr, NULL, slice_of(NULL, 0), a->body);
+        }
+        break;
+    case TURN_DO_RELAY_CLOSE:
+        if (rl) {
+            relay_close(rl);
+        }
+        break;
+    case TURN_DO_TCP_CONNECT: peer_connect(r, a); break;
+    case TURN_DO_TCP_PIPE: peer_pipe(r, a); break;
+    case TURN_DO_TCP_CLOSE:
+        if (p) {
+            peer_close(p);
+        }
+        break;
+    case TURN_DO_CONN_CLOSE:
+        if (c) {
+            client_close(c);
+        }
+        break;
+    case TURN_DO_FIND_KEY: find_key(r, a); break;
+    case TURN_DO_REPORT: run_report(r, a); break;
+    }
+}
+
+void run_actions(struct turn_run *r)
+{
+    struct turn_action a;
+    while (turn_server_next(r->core, &a)) {
+        carry_out(r, &a);
+    }
+    loop_timer_at(r->timer, turn_server_deadline_ms(r->core));
+}
+
+static void on_timer(void *ctx)
+{
+    struct turn_run *r = ctx;
+    uint64_t now_ms = loop_now_ms(r->loop);
+    while (turn_server_deadline_ms(r->core) <= now_ms) {
+        turn_server_tick(r->core, now_ms);
+        run_actions(r);
+    }
+    loop_timer_at(r->timer, turn_server_deadline_ms(r->core));
+}
+
+static void on_sweep(void *ctx)
+{
+    struct turn_run *r = ctx;
+    clients_sweep(r);
+    loop_timer_at(r->sweep, loop_now_ms(r->loop) + SWEEP_MS);
+}
+
+static void on_datagram(struct udp *u, const struct addr *from, const struct addr *local,
+                        struct slice datagram, void *ctx)
+{
+    struct listener *l = ctx;
+    struct turn_run *r = l->run;
+    struct turn_conn conn = {.client = *from,
+                             .local = *local,
+                             .transport = TURN_UDP,
+                             .dialect = &turn_dialect_rfc8656};
+    (void)u;
+    /* Trouble means that the datagram is dropped, as it is with UDP. */
+    if (turn_server_from_client(r->core, loop_now_ms(r->loop), &conn, datagram) == OK) {
+        run_actions(r);
+    }
+}
+
+/* TCP first, then UDP on the same port; a port left to the kernel may need several tries. */
+static int listen_both(struct turn_run *r, struct listener *l, const struct addr *at)
+{
+    int err = OK;
+    for (int i = 0; i < (at->port ? 1 : PORT_TRIES); i++) {
+        err = tcp_listen(&l->tcp, r->loop, at, NULL, client_accepted, l);
+        if (err) {
+            return err;
+        }
+        l->at = tcp_listener_addr(l->tcp);
+        err = udp_open(&l->udp, r->loop, &l->at, NULL, on_datagram, l);
+        if (!err) {
+            return OK;
+        }
+        int why = errno;
+        tcp_listener_free(l->tcp);
+        l->tcp = NULL;
+        errno = why;
+    }
+    return err;
+}
+
+static int listen_all(struct turn_run *r)
+{
+    char text[ADDR_TEXT_MAX];
+    for (size_t i = 0; i < r->cfg.n_listen; i++) {
+        struct listener *l = &r->listeners[i];
+        *l = (struct listener){.run = r};
+        if (listen_both(r, l, &r->cfg.listen[i])) {
+            LOG(r->cfg.log, LOG_ERROR, "listen-failed",
+                LOG_S("addr", addr_text(&r->cfg.listen[i], text)),
+                LOG_S("why", strerror(errno)));
+            return ERR_SYSTEM;
+        }
+        r->n_listeners = i + 1;
+    }
+    return OK;
+}
+
+static int make_maps(struct turn_run *r)
+{
+    uint8_t secret[16];
+    size_t n = r->cfg.server.max_allocations;
+    io_random(secret, sizeof secret);
+    int err = map_init(&r->clients_by_id, r->cfg.max_connections,
+                       MAP_KEY(struct client, by_id, id), sizeof(turn_id), secret);
+    err = err ? err
+              : map_init(&r->relays_by_id, 2 * n, MAP_KEY(struct relay, by_id, id),
+                         sizeof(turn_id), secret);
+    return err ? err
+               : map_init(&r->peers_by_id, r->cfg.max_connections,
+                          MAP_KEY(struct peer_link, by_id, id), sizeof(turn_id), secret);
+}
+
+static int begin(struct turn_run *r)
+{
+    const struct turn_env env = {.random = core_random, .unix_s = core_unix_s, .ctx = r};
+    int err = turn_server_new(&r->core, &r->cfg.server, &env);
+    secret_wipe(r->cfg.server.nonce_secret, sizeof r->cfg.server.nonce_secret);
+    err = err ? err : make_maps(r);
+    err = err ? err : loop_timer_new(&r->timer, r->loop, on_timer, r);
+    err = err ? err : loop_timer_new(&r->sweep, r->loop, on_sweep, r);
+    if (err) {
+        LOG(r->cfg.log, LOG_ERROR, "start-failed", LOG_S("why", err_text(err)));
+        return err;
+    }
+    loop_timer_at(r->sweep, loop_now_ms(r->loop) + SWEEP_MS);
+    return listen_all(r);
+}
+
+int turn_run_new(struct turn_run **out, struct loop *l, const struct turn_run_config *cfg)
+{
+    struct turn_run *r = calloc(1, sizeof *r);
+    *out = NULL;
+    if (!r) {
+        return ERR_NOMEM;
+    }
+    r->loop = l;
+    r->cfg = *cfg;
+    int err = begin(r);
+    if (err) {
+        turn_run_free(r);
+        return err;
+    }
+    for (size_t i = 0; i < r->n_listeners; i++) {
+        char text[ADDR_TEXT_MAX];
+        LOG(cfg->log, LOG_INFO, "listening",
+            LOG_S("addr", addr_text(&r->listeners[i].at, text)),
+            LOG_S("transports", "udp,tcp"));
+    }
+    *out = r;
+    return OK;
+}
+
+void turn_run_free(struct turn_run *r)
+{
+    if (!r) {
+        return;
+    }
+    while (r->peers) {
+        peer_close(r->peers);
+    }
+    while (r->clients) {
+        tcp_close(r->clients->tcp);
+        client_free(r->clients);
+    }
+    while (r->relays) {
+        relay_close(r->relays);
+    }
+    for (size_t i = 0; i < r->n_listeners; i++) {
+        udp_close(r->listeners[i].udp);
+        tcp_listener_free(r->listeners[i].tcp);
+    }
+    loop_timer_free(r->timer);
+    loop_timer_free(r->sweep);
+    map_done(&r->clients_by_id);
+    map_done(&r->relays_by_id);
+    map_done(&r->peers_by_id);
+    turn_server_free(r->core);
+    free(r);
+}
+
+struct turn_stats turn_run_stats(const struct turn_run *r)
+{
+    return turn_server_stats(r->core);
+}
+
+struct addr turn_run_addr(const struct turn_run *r, size_t n)
+{
+    return r->listeners[n].at;
+}

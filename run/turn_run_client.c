@@ -1,0 +1,151 @@
+/* Clients' TCP connections: one frame after the other to the core, until a connection becomes
+ * one end of a pipe. */
+#include <stdlib.h>
+
+#include "run/turn_run_impl.h"
+
+static void client_end(struct client *c)
+{
+    struct turn_run *r = c->run;
+    turn_id id = c->id;
+    client_free(c);
+    turn_server_conn_gone(r->core, loop_now_ms(r->loop), id);
+    run_actions(r);
+}
+
+void client_close(struct client *c)
+{
+    tcp_close_when_sent(c->tcp);
+    client_end(c);
+}
+
+static size_t on_data(struct tcp *t, struct slice bytes, void *ctx)
+{
+    struct client *c = ctx;
+    struct turn_run *r = c->run;
+    turn_id id = c->id;
+    size_t taken = 0;
+    (void)t;
+    c->seen_ms = loop_now_ms(r->loop);
+    /* Looked up anew for each frame: what one leads to may close or pipe the stream. */
+    for (; c && taken < bytes.len; c = client_find(r, id)) {
+        struct slice frame;
+        size_t used;
+        enum parse got = c->conn.dialect->deframe(slice_from(bytes, taken), &frame, &used);
+        if (got == PARSE_MORE) {
+            break;
+        }
+        if (got == PARSE_OK) {
+            taken += used;
+            int err = turn_server_from_client(r->core, c->seen_ms, &c->conn, frame);
+            got = err == ERR_MALFORMED ? PARSE_BAD : PARSE_OK;
+            run_actions(r);
+        }
+        c = client_find(r, id);
+        if (got == PARSE_BAD && c) {
+            client_close(c);
+            return bytes.len;
+        }
+    }
+    return taken;
+}
+
+/* A connection that carries no pipe has nothing to say after the client's FIN. */
+static void on_ended(struct tcp *t, void *ctx)
+{
+    (void)t;
+    client_close(ctx);
+}
+
+static void on_closed(struct tcp *t, int sys_errno, void *ctx)
+{
+    (void)t;
+    (void)sys_errno;
+    client_end(ctx);
+}
+
+static const struct tcp_events client_events = {
+    .data = on_data,
+    .ended = on_ended,
+    .closed = on_closed,
+};
+
+struct client *client_find(struct turn_run *r, turn_id id)
+{
+    return id ? MAP_ENTRY(map_find(&r->clients_by_id, &id), struct client, by_id) : NULL;
+}
+
+void client_accepted(struct tcp *t, const struct addr *peer, void *ctx)
+{
+    struct listener *l = ctx;
+    struct turn_run *r = l->run;
+    struct client *c = r->n_clients < r->cfg.max_connections ? calloc(1, sizeof *c) : NULL;
+    uint32_t held;
+    if (!c) {
+        if (log_limit_pass(&r->full, loop_now_ms(r->loop) / 1000, 1, &held)) {
+            LOG(r->cfg.log, LOG_WARN, "clients-full", LOG_N("max", r->cfg.max_connections),
+                LOG_N("held_back", held));
+        }
+        tcp_close(t);
+        return;
+    }
+    *c = (struct client){.run = r, .tcp = t, .seen_ms = loop_now_ms(r->loop)};
+    c->id = ++r->last_client;
+    c->conn = (struct turn_conn){.id = c->id,
+                                 .client = *peer,
+                                 .local = tcp_local(t),
+                                 .transport = TURN_TCP,
+                                 .dialect = &turn_dialect_rfc8656};
+    map_add(&r->clients_by_id, &c->by_id);
+    c->next = r->clients;
+    c->at = &r->clients;
+    if (c->next) {
+        c->next->at = &c->next;
+    }
+    r->clients = c;
+    r->n_clients++;
+    tcp_start(t, &client_events, c);
+}
+
+void client_free(struct client *c)
+{
+    struct turn_run *r = c->run;
+    map_remove(&r->clients_by_id, &c->by_id);
+    *c->at = c->next;
+    if (c->next) {
+        c->next->at = c->at;
+    }
+    r->n_clients--;
+    free(c);
+}
+
+void client_send(struct client *c, const struct turn_action *a)
+{
+    static const uint8_t zeros[4];
+    struct relay *rl = relay_find(c->run, a->relay);
+    /* Over TCP too a datagram may get lost, rather than wait and fill memory. */
+    if (rl && tcp_is_full(c->tcp)) {
+        rl->dropped++;
+        return;
+    }
+    int err = tcp_write(c->tcp, slice_of(a->head, a->head_len), a->body);
+    if (!err && a->tail_len > 0) {
+        err = tcp_write(c->tcp, slice_of(zeros, a->tail_len), slice_of(NULL, 0));
+    }
+    if (err) {
+        client_close(c);
+    }
+}
+
+void clients_sweep(struct turn_run *r)
+{
+    uint64_t now_ms = loop_now_ms(r->loop);
+    struct client *next;
+    for (struct client *c = r->clients; c; c = next) {
+        next = c->next;
+        bool idles = now_ms - c->seen_ms >= 1000ull * r->cfg.idle_s;
+        if (idles && !turn_server_conn_used(r->core, c->id)) {
+            client_close(c);
+        }
+    }
+}

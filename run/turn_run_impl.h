@@ -1,0 +1,100 @@
+/* What the files of turn_run share: the sockets that stand for the core's ids. */
+#pragma once
+
+#include "lib/base/map.h"
+
+#include "lib/turn/dialect.h"
+
+#include "io/tcp.h"
+#include "io/udp.h"
+#include "run/turn_run.h"
+
+struct listener {
+    struct turn_run *run;
+    struct addr at;
+    struct udp *udp;
+    struct tcp_listener *tcp;
+};
+
+struct client { /* a client's TCP connection, until it ends or becomes part of a pipe */
+    struct turn_run *run;
+    struct map_link by_id;
+    turn_id id;
+    struct tcp *tcp;
+    struct turn_conn conn;
+    struct client *next, **at;
+    uint64_t seen_ms; /* when bytes last came */
+};
+
+struct relay { /* a relay's port, or one kept for a reservation */
+    struct turn_run *run;
+    struct map_link by_id;
+    turn_id id;
+    struct relay *next, **at;
+    struct addr addr;
+    enum turn_transport transport;
+    struct udp *udp;
+    struct tcp_listener *tcp;
+    uint64_t dropped; /* datagrams for which the client's connection had no room */
+};
+
+struct peer_link { /* a peer's TCP connection, and the pipe it becomes part of */
+    struct turn_run *run;
+    struct map_link by_id;
+    turn_id id;
+    struct peer_link *next, **at;
+    struct tcp *tcp;
+    struct tcp_pipe *pipe;
+    struct tcp_pipe_count count; /* client to peer, peer to client; when the pipe has ended */
+    bool is_open;
+};
+
+struct ports { /* which of the relays' ports are taken, as far as we know */
+    uint8_t taken[65536 / 8];
+};
+
+struct turn_run {
+    struct loop *loop;
+    struct turn_run_config cfg;
+    struct turn_server *core;
+    struct loop_timer *timer, *sweep;
+    struct listener listeners[TURN_LISTEN_MAX];
+    size_t n_listeners;
+    struct map clients_by_id, relays_by_id, peers_by_id;
+    struct client *clients;
+    struct relay *relays;
+    struct peer_link *peers;
+    size_t n_clients;
+    turn_id last_client; /* ids count up and never come again */
+    struct ports udp_ports, tcp_ports;
+    struct log_limit noise, denials, full;
+    uint8_t scratch[65536 + 8]; /* a datagram and its padding, side by side */
+};
+
+/* turn_run.c */
+/* After every input to the core: carries out what it asks for. */
+void run_actions(struct turn_run *r);
+
+/* turn_run_client.c */
+void client_accepted(struct tcp *t, const struct addr *peer, void *ctx);
+struct client *client_find(struct turn_run *r, turn_id id);
+void client_send(struct client *c, const struct turn_action *a);
+/* Tells the core; what is queued still goes out. */
+void client_close(struct client *c);
+void client_free(struct client *c); /* its stream is somebody else's, and the core knows */
+void clients_sweep(struct turn_run *r);
+
+/* turn_run_relay.c */
+void relay_open(struct turn_run *r, const struct turn_action *a);
+void relay_close(struct relay *rl);
+struct relay *relay_find(struct turn_run *r, turn_id id);
+
+/* turn_run_tcp.c */
+void peer_accepted(struct tcp *t, const struct addr *peer, void *ctx);
+void peer_connect(struct turn_run *r, const struct turn_action *a);
+void peer_pipe(struct turn_run *r, const struct turn_action *a);
+void peer_close(struct peer_link *p);
+struct peer_link *peer_find(struct turn_run *r, turn_id id);
+
+/* turn_run_log.c */
+void run_report(struct turn_run *r, const struct turn_action *a);

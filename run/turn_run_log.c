@@ -1,0 +1,88 @@
+/* What the core reports, as log lines. */
+#include "run/turn_run_impl.h"
+
+enum {
+    LINES_PER_S = 20 /* of each kind that a peer can cause at will */
+};
+
+static bool is(const struct turn_report *p, const char *event)
+{
+    return strcmp(p->event, event) == 0;
+}
+
+/* Fields in the order of the log line; what is not set is left out. */
+struct fields {
+    struct log_field f[16];
+    size_t n;
+    char text[3][ADDR_TEXT_MAX];
+    size_t n_text;
+};
+
+static void put(struct fields *f, struct log_field field)
+{
+    f->f[f->n++] = field;
+}
+
+static void put_addr(struct fields *f, const char *key, const struct addr *a)
+{
+    if (a->family) {
+        char *text = f->text[f->n_text++];
+        put(f, LOG_S(key, addr_text(a, text)));
+    }
+}
+
+static void put_counts(struct fields *f, struct turn_run *r, const struct turn_action *a)
+{
+    const struct turn_report *p = &a->report;
+    if (is(p, "close")) {
+        const struct peer_link *l = peer_find(r, a->peer_conn);
+        struct tcp_pipe_count n = {0};
+        if (l) {
+            n = l->pipe ? tcp_pipe_count(l->pipe) : l->count;
+        }
+        put(f, LOG_N("to_peer", n.a_to_b));
+        put(f, LOG_N("to_client", n.b_to_a));
+    }
+    if (is(p, "expire") || is(p, "release")) {
+        const struct relay *rl = relay_find(r, a->relay);
+        put(f, LOG_N("to_peers", p->to_peers));
+        put(f, LOG_N("to_client", p->to_client));
+        put(f, LOG_N("dropped", rl ? rl->dropped : 0));
+    }
+}
+
+void run_report(struct turn_run *r, const struct turn_action *a)
+{
+    const struct turn_report *p = &a->report;
+    struct log_limit *limit = p->is_noise ? &r->noise : &r->denials;
+    uint32_t held = 0;
+    /* A first request without credentials is how every client begins. */
+    bool is_usual = p->code == 401 && p->why && strcmp(p->why, "no credentials") == 0;
+    enum log_level level = is_usual ? LOG_DEBUG : LOG_INFO;
+    if (level > r->cfg.log->level ||
+        (is(p, "deny") &&
+         !log_limit_pass(limit, loop_now_ms(r->loop) / 1000, LINES_PER_S, &held))) {
+        return;
+    }
+    struct fields f = {.n = 0};
+    if (p->username.len > 0) {
+        put(&f, LOG_B("user", p->username));
+    }
+    put_addr(&f, "client", &p->client);
+    put_addr(&f, "relay", &p->relayed);
+    put_addr(&f, "peer", &p->peer);
+    if (p->lifetime_s) {
+        put(&f, LOG_N("lifetime_s", p->lifetime_s));
+    }
+    if (p->code) {
+        put(&f, LOG_N("code", p->code));
+    }
+    put_counts(&f, r, a);
+    if (p->why) {
+        put(&f, LOG_S("why", p->why));
+    }
+    if (held) {
+        put(&f, LOG_N("held_back", held));
+    }
+    log_event(r->cfg.log, level, p->event, f.f);
+}

@@ -1,0 +1,153 @@
+/* Peers' TCP connections. A peer is not read before its connection is bound: what it sends
+ * waits in the kernel (and in one bounded buffer), and so nothing is lost and nothing piles up.
+ */
+#include <stdlib.h>
+
+#include "run/turn_run_impl.h"
+
+enum {
+    CONNECT_MS = 35000 /* the core gives up before */
+};
+
+static struct peer_link *link_new(struct turn_run *r, turn_id id)
+{
+    struct peer_link *p = calloc(1, sizeof *p);
+    if (!p) {
+        return NULL;
+    }
+    *p = (struct peer_link){.run = r, .id = id};
+    map_add(&r->peers_by_id, &p->by_id);
+    p->next = r->peers;
+    p->at = &r->peers;
+    if (p->next) {
+        p->next->at = &p->next;
+    }
+    r->peers = p;
+    return p;
+}
+
+static void link_free(struct peer_link *p)
+{
+    map_remove(&p->run->peers_by_id, &p->by_id);
+    *p->at = p->next;
+    if (p->next) {
+        p->next->at = p->at;
+    }
+    free(p);
+}
+
+struct peer_link *peer_find(struct turn_run *r, turn_id id)
+{
+    return id ? MAP_ENTRY(map_find(&r->peers_by_id, &id), struct peer_link, by_id) : NULL;
+}
+
+void peer_close(struct peer_link *p)
+{
+    if (p->pipe) {
+        tcp_pipe_close(p->pipe);
+    } else if (p->tcp) {
+        tcp_close(p->tcp);
+    }
+    link_free(p);
+}
+
+/* The core hears while the link is still here: its report of the end asks for the counts. */
+static void link_ended(struct peer_link *p)
+{
+    struct turn_run *r = p->run;
+    p->tcp = NULL;
+    turn_server_tcp_closed(r->core, loop_now_ms(r->loop), p->id);
+    run_actions(r);
+    link_free(p);
+}
+
+static void on_connected(struct tcp *t, void *ctx)
+{
+    struct peer_link *p = ctx;
+    tcp_pause(t);
+    p->is_open = true;
+    turn_server_tcp_opened(p->run->core, loop_now_ms(p->run->loop), p->id, true);
+    run_actions(p->run);
+}
+
+static size_t on_data(struct tcp *t, struct slice bytes, void *ctx)
+{
+    (void)t;
+    (void)bytes;
+    (void)ctx;
+    return 0;
+}
+
+static void on_closed(struct tcp *t, int sys_errno, void *ctx)
+{
+    (void)t;
+    (void)sys_errno;
+    link_ended(ctx);
+}
+
+static const struct tcp_events peer_events = {
+    .connected = on_connected,
+    .data = on_data,
+    .closed = on_closed,
+};
+
+void peer_connect(struct turn_run *r, const struct turn_action *a)
+{
+    struct relay *rl = relay_find(r, a->relay);
+    struct peer_link *p = rl ? link_new(r, a->peer_conn) : NULL;
+    struct tcp_options opt = {.share_port = true, .timeout_ms = CONNECT_MS};
+    if (p) {
+        opt.local = &rl->addr;
+        if (tcp_connect(&p->tcp, r->loop, &a->addr, &opt, &peer_events, p) == OK) {
+            return;
+        }
+        link_free(p);
+    }
+    turn_server_tcp_opened(r->core, loop_now_ms(r->loop), a->peer_conn, false);
+}
+
+void peer_accepted(struct tcp *t, const struct addr *peer, void *ctx)
+{
+    struct relay *rl = ctx;
+    struct turn_run *r = rl->run;
+    uint64_t now_ms = loop_now_ms(r->loop);
+    turn_id id = turn_server_tcp_accepted(r->core, now_ms, rl->id, peer);
+    struct peer_link *p = id ? link_new(r, id) : NULL;
+    if (p) {
+        p->tcp = t;
+    } else {
+        tcp_close(t);
+    }
+    run_actions(r);
+    if (id && !p) {
+        turn_server_tcp_closed(r->core, now_ms, id);
+        run_actions(r);
+    }
+}
+
+static void on_pipe_done(struct tcp_pipe *pipe, void *ctx)
+{
+    struct peer_link *p = ctx;
+    p->count = tcp_pipe_count(pipe);
+    p->pipe = NULL;
+    link_ended(p);
+}
+
+void peer_pipe(struct turn_run *r, const struct turn_action *a)
+{
+    struct client *c = client_find(r, a->conn);
+    struct peer_link *p = peer_find(r, a->peer_conn);
+    if (c && p && tcp_pipe_new(&p->pipe, c->tcp, p->tcp, on_pipe_done, p) == OK) {
+        client_free(c);
+        return;
+    }
+    /* The client has gone, or there is no memory: the peer learns it by its connection's end.
+     */
+    turn_server_tcp_closed(r->core, loop_now_ms(r->loop), a->peer_conn);
+    if (p) {
+        peer_close(p);
+    }
+    if (c) {
+        client_close(c);
+    }
+}
