@@ -1,0 +1,330 @@
+/* The edge's options, and what they make of the server's configuration. */
+#include "cmd/edge/conf.h"
+
+#include <ifaddrs.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include "cmd/edge/users.h"
+
+static const struct conf_option options[] = {
+    {.name = "listen",
+     .type = CONF_ADDR,
+     .many = true,
+     .preset = "0.0.0.0:3478",
+     .help = "where clients come, over UDP and TCP"},
+    {.name = "realm",
+     .type = CONF_TEXT,
+     .preset = "causeway",
+     .help = "the realm that clients' passwords belong to"},
+    {.name = "user",
+     .type = CONF_PAIR,
+     .many = true,
+     .secret = true,
+     .help =
+         "a client that may allocate, NAME:PASSWORD (others can see it in the process list)"},
+    {.name = "user-file",
+     .type = CONF_FILE,
+     .help = "a file with one NAME:PASSWORD a line; # begins a comment"},
+    {.name = "relay-address",
+     .type = CONF_IP,
+     .many = true,
+     .help = "where relays are opened, one IPv4 and one IPv6; else the first listen address"},
+    {.name = "external-address",
+     .type = CONF_IP,
+     .help = "told to clients in place of the relay's address (static NAT)"},
+    {.name = "relay-ports",
+     .type = CONF_PORTS,
+     .preset = "24000-29999",
+     .help = "the relays' ports"},
+    {.name = "peer-allow",
+     .type = CONF_NET,
+     .many = true,
+     .help = "a network whose addresses may be peers although they are special (private, ...)"},
+    {.name = "peer-deny",
+     .type = CONF_NET,
+     .many = true,
+     .help = "a network whose addresses may not be peers; wins over peer-allow"},
+    {.name = "relay-to-relay",
+     .type = CONF_BOOL,
+     .preset = "off",
+     .help = "this server's own relays may be peers: for two clients that both use it"},
+    {.name = "tcp-accept",
+     .type = CONF_CHOICE,
+     .choices = "permission|any",
+     .preset = "permission",
+     .help = "who may connect to a TCP relay: peers with a permission, or any allowed address"},
+    {.name = "max-allocations",
+     .type = CONF_NUMBER,
+     .min = 1,
+     .max = 100000,
+     .preset = "1000",
+     .help = "allocations, in all"},
+    {.name = "max-per-user",
+     .type = CONF_NUMBER,
+     .min = 1,
+     .max = 100000,
+     .preset = "200",
+     .help = "allocations of one user"},
+    {.name = "max-connections",
+     .type = CONF_NUMBER,
+     .min = 1,
+     .max = 1000000,
+     .preset = "4000",
+     .help = "clients' TCP connections that carry no pipe, in all"},
+    {.name = "max-peers",
+     .type = CONF_NUMBER,
+     .min = 1,
+     .max = 1000,
+     .preset = "32",
+     .help = "peers' TCP connections of one allocation"},
+    {.name = "max-unbound",
+     .type = CONF_NUMBER,
+     .min = 1,
+     .max = 1000,
+     .preset = "16",
+     .help = "peers' TCP connections of one allocation that wait for ConnectionBind"},
+    {.name = "max-permissions",
+     .type = CONF_NUMBER,
+     .min = 1,
+     .max = 1000,
+     .preset = "64",
+     .help = "permissions of one allocation"},
+    {.name = "max-channels",
+     .type = CONF_NUMBER,
+     .min = 1,
+     .max = 1000,
+     .preset = "64",
+     .help = "channels of one allocation"},
+    {.name = "max-lifetime",
+     .type = CONF_NUMBER,
+     .min = 600,
+     .max = 86400,
+     .unit = "seconds",
+     .preset = "3600",
+     .help = "longest life of an allocation without a Refresh; 600 without a wish"},
+    {.name = "nonce-life",
+     .type = CONF_NUMBER,
+     .min = 30,
+     .max = 86400,
+     .unit = "seconds",
+     .preset = "3600",
+     .help = "how long a nonce is good"},
+    {.name = "idle",
+     .type = CONF_NUMBER,
+     .min = 5,
+     .max = 3600,
+     .unit = "seconds",
+     .preset = "60",
+     .help = "a silent TCP connection without an allocation is closed"},
+    {.name = "log",
+     .type = CONF_CHOICE,
+     .choices = "text|json",
+     .preset = "text",
+     .help = "form of the log lines on stderr"},
+    {.name = "log-level",
+     .type = CONF_CHOICE,
+     .choices = "error|warn|info|debug",
+     .preset = "info",
+     .help = "the least that is logged"},
+    {.name = NULL                                                                        },
+};
+
+const struct conf_program edge_program = {
+    .name = "causeway-edge",
+    .summary = "TURN server with TCP relays (RFC 8656, RFC 6062)",
+    .options = options,
+};
+
+enum {
+    LIFETIME_DEFAULT_S = 600 /* RFC 8656 3.2 */
+};
+
+static bool add_own(struct edge_conf *e, const struct addr *a)
+{
+    for (size_t i = 0; i < e->policy.n_own; i++) {
+        if (addr_ip_eq(&e->policy.own[i], a)) {
+            return true;
+        }
+    }
+    if (e->policy.n_own == TURN_OWN_MAX) {
+        return false;
+    }
+    e->policy.own[e->policy.n_own++] = *a;
+    return true;
+}
+
+static bool from_sockaddr(const struct sockaddr *sa, struct addr *out)
+{
+    *out = (struct addr){0};
+    if (sa && sa->sa_family == AF_INET) {
+        struct sockaddr_in in;
+        memcpy(&in, sa, sizeof in);
+        out->family = ADDR_IP4;
+        memcpy(out->ip, &in.sin_addr, 4);
+    } else if (sa && sa->sa_family == AF_INET6) {
+        struct sockaddr_in6 in6;
+        memcpy(&in6, sa, sizeof in6);
+        out->family = ADDR_IP6;
+        memcpy(out->ip, &in6.sin6_addr, 16);
+    }
+    return out->family != ADDR_NONE;
+}
+
+/* A wildcard listener is on every address of the machine. */
+static bool add_interfaces(struct edge_conf *e)
+{
+    struct ifaddrs *list = NULL;
+    struct addr a;
+    bool ok = getifaddrs(&list) == 0;
+    for (const struct ifaddrs *i = list; i && ok; i = i->ifa_next) {
+        ok = !from_sockaddr(i->ifa_addr, &a) || add_own(e, &a);
+    }
+    if (list) {
+        freeifaddrs(list);
+    }
+    return ok;
+}
+
+static bool read_listen(struct edge_conf *e, struct conf *c)
+{
+    bool any = false;
+    e->run.n_listen = conf_count(c, "listen");
+    if (e->run.n_listen > TURN_LISTEN_MAX) {
+        conf_fail(c, "listen", TURN_LISTEN_MAX, "at most %d addresses", TURN_LISTEN_MAX);
+        return false;
+    }
+    for (size_t i = 0; i < e->run.n_listen; i++) {
+        struct addr a = conf_addr(c, "listen", i);
+        e->run.listen[i] = a;
+        any = any || addr_is_any(&a);
+        if (!addr_is_any(&a) && !add_own(e, &a)) {
+            return false;
+        }
+    }
+    if (any && !add_interfaces(e)) {
+        conf_fail(c, "listen", 0, "this machine has too many addresses (at most %d): name them",
+                  TURN_OWN_MAX);
+        return false;
+    }
+    return true;
+}
+
+static bool read_relays(struct edge_conf *e, struct conf *c)
+{
+    size_t n = conf_count(c, "relay-address");
+    for (size_t i = 0; i < n; i++) {
+        struct addr a = conf_addr(c, "relay-address", i);
+        struct addr *to = a.family == ADDR_IP4 ? &e->run.relay_ip4 : &e->run.relay_ip6;
+        if (addr_is_any(&a) || to->family) {
+            conf_fail(c, "relay-address", i, "must be one real address of each family");
+            return false;
+        }
+        *to = a;
+    }
+    if (n == 0) {
+        struct addr a = e->run.listen[0];
+        if (addr_is_any(&a)) {
+            conf_fail(c, "relay-address", 0,
+                      "is needed when the first listen address is a wildcard");
+            return false;
+        }
+        a.port = 0;
+        *(a.family == ADDR_IP4 ? &e->run.relay_ip4 : &e->run.relay_ip6) = a;
+    }
+    e->run.server.relay_ip4 = e->run.relay_ip4.family != ADDR_NONE;
+    e->run.server.relay_ip6 = e->run.relay_ip6.family != ADDR_NONE;
+    if (conf_count(c, "external-address") > 0) {
+        e->run.server.external_ip = conf_addr(c, "external-address", 0);
+    }
+    const struct addr *own[] = {&e->run.relay_ip4, &e->run.relay_ip6,
+                                &e->run.server.external_ip};
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++) {
+        if (own[i]->family && !add_own(e, own[i])) {
+            conf_fail(c, "listen", 0, "too many addresses of our own");
+            return false;
+        }
+    }
+    conf_ports(c, "relay-ports", &e->run.relay_first, &e->run.relay_last);
+    if (conf_bool(c, "relay-to-relay")) {
+        e->policy.relay_first = e->run.relay_first;
+        e->policy.relay_last = e->run.relay_last;
+        for (size_t i = 0; i < sizeof own / sizeof *own; i++) {
+            e->policy.relay[i] = *own[i];
+        }
+    }
+    return true;
+}
+
+static bool read_nets(struct conf *c, const char *name, struct addr_net *nets, size_t *n)
+{
+    *n = conf_count(c, name);
+    if (*n > TURN_NETS_MAX) {
+        conf_fail(c, name, TURN_NETS_MAX, "at most %d networks", TURN_NETS_MAX);
+        return false;
+    }
+    for (size_t i = 0; i < *n; i++) {
+        nets[i] = conf_net(c, name, i);
+    }
+    return true;
+}
+
+static uint32_t number(const struct conf *c, const char *name)
+{
+    return (uint32_t)conf_number(c, name);
+}
+
+static bool read_limits(struct edge_conf *e, struct conf *c)
+{
+    struct turn_config *s = &e->run.server;
+    s->max_allocations = number(c, "max-allocations");
+    s->max_per_user = number(c, "max-per-user");
+    s->max_connections = number(c, "max-peers");
+    s->max_unbound = number(c, "max-unbound");
+    s->max_permissions = number(c, "max-permissions");
+    s->max_channels = number(c, "max-channels");
+    s->lifetime_default_s = LIFETIME_DEFAULT_S;
+    s->lifetime_max_s = number(c, "max-lifetime");
+    s->nonce_life_s = number(c, "nonce-life");
+    s->tcp_accept_any = conf_choice(c, "tcp-accept") == 1;
+    e->run.max_connections = number(c, "max-connections");
+    e->run.idle_s = number(c, "idle");
+    s->realm = slice_str(conf_text(c, "realm", 0));
+    s->software = slice_str("Causeway");
+    if (s->realm.len == 0 || s->realm.len > 128) {
+        conf_fail(c, "realm", 0, "must have 1 to 128 bytes");
+        return false;
+    }
+    return true;
+}
+
+bool edge_conf_read(struct edge_conf *e, struct conf *c)
+{
+    static const enum log_level levels[] = {LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG};
+    *e = (struct edge_conf){
+        .log = {.level = levels[conf_choice(c, "log-level")],
+                .format = conf_choice(c, "log") == 1 ? LOG_JSON : LOG_TEXT,
+                .program = "causeway-edge",
+                .fd = 2}
+    };
+    e->run.log = &e->log;
+    e->run.server.policy = &e->policy;
+    e->run.find_key = edge_find_key;
+    e->run.ctx = e;
+    return read_listen(e, c) && read_relays(e, c) && read_limits(e, c) &&
+           read_nets(c, "peer-allow", e->policy.allow, &e->policy.n_allow) &&
+           read_nets(c, "peer-deny", e->policy.deny, &e->policy.n_deny) && users_read(e, c);
+}
+
+bool edge_conf_valid(struct conf *c)
+{
+    struct edge_conf e;
+    bool ok = edge_conf_read(&e, c);
+    edge_conf_done(&e);
+    return ok;
+}
+
+void edge_conf_done(struct edge_conf *e)
+{
+    users_done(e);
+}

@@ -1,0 +1,31 @@
+/* The edge's options, and what they make of the server's configuration. */
+#pragma once
+
+#include "lib/turn/policy.h"
+
+#include "io/conf.h"
+#include "run/turn_run.h"
+
+extern const struct conf_program edge_program;
+
+struct edge_user {
+    uint8_t *name;
+    size_t name_len;
+    struct stun_key key; /* the password itself is not kept */
+};
+
+struct edge_conf {
+    struct turn_run_config run; /* points into this struct and, for texts, into the options */
+    struct turn_policy policy;
+    struct log log;
+    struct edge_user *users; /* sorted by name */
+    size_t n_users;
+};
+
+/* False after conf_fail(). `e` needs edge_conf_done() in any case. */
+bool edge_conf_read(struct edge_conf *e, struct conf *c);
+/* For conf_load: reads everything and forgets it. */
+bool edge_conf_valid(struct conf *c);
+void edge_conf_done(struct edge_conf *e);
+/* As turn_run_config wants it; `ctx` is the edge_conf. */
+bool edge_find_key(struct slice username, struct stun_key *out, void *ctx);

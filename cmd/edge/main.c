@@ -1,0 +1,49 @@
+/* causeway-edge: the TURN server. */
+#include <signal.h>
+
+#include "lib/base/crypto.h"
+
+#include "cmd/edge/conf.h"
+
+static void on_signal(int signo, void *ctx)
+{
+    (void)signo;
+    loop_stop(ctx);
+}
+
+/* Reads the configuration, starts the server, and forgets the passwords. */
+static int start(struct edge_conf *e, struct conf *c, struct loop *l, struct turn_run **run)
+{
+    if (!edge_conf_read(e, c)) {
+        return ERR_MALFORMED;
+    }
+    io_random(e->run.server.nonce_secret, sizeof e->run.server.nonce_secret);
+    int err = turn_run_new(run, l, &e->run);
+    secret_wipe(e->run.server.nonce_secret, sizeof e->run.server.nonce_secret);
+    return err;
+}
+
+int main(int argc, char **argv)
+{
+    struct conf *c = NULL;
+    struct loop *l = NULL;
+    struct turn_run *run = NULL;
+    struct edge_conf e = {.n_users = 0};
+    enum conf_result got = conf_load(&c, &edge_program, argc, argv, edge_conf_valid);
+    if (got != CONF_RUN) {
+        return got == CONF_DONE ? 0 : 2;
+    }
+    int err = loop_new(&l);
+    err = err ? err : loop_on_signal(l, SIGTERM, on_signal, l);
+    err = err ? err : loop_on_signal(l, SIGINT, on_signal, l);
+    err = err ? err : start(&e, c, l, &run);
+    conf_free(c);
+    if (!err) {
+        loop_run(l);
+        LOG(&e.log, LOG_INFO, "stopped", LOG_N("allocations", turn_run_stats(run).allocations));
+    }
+    turn_run_free(run);
+    loop_free(l);
+    edge_conf_done(&e);
+    return err ? 1 : 0;
+}
