@@ -41,16 +41,16 @@ int feed_size(struct feed *f, uint16_t width, uint16_t height)
                     &(struct link_msg){.type = LINK_SIZE, .width = width, .height = height});
 }
 
-static int clamp(int v, int max)
+static int clamp(int64_t v, int max)
 {
-    return v < 0 ? 0 : v > max ? max : v;
+    return v < 0 ? 0 : v > max ? max : (int)v;
 }
 
 void feed_damage(struct feed *f, int x, int y, int w, int h)
 {
     int left = clamp(x, f->width), top = clamp(y, f->height);
-    int right = clamp(clamp(w, f->width) + x, f->width);
-    int bottom = clamp(clamp(h, f->height) + y, f->height);
+    int right = clamp((int64_t)x + w, f->width);
+    int bottom = clamp((int64_t)y + h, f->height);
     damage_add(&f->damage, &(struct rect){.x = (uint16_t)left,
                                           .y = (uint16_t)top,
                                           .w = (uint16_t)(right > left ? right - left : 0),

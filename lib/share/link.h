@@ -21,7 +21,8 @@ enum link_type {
     LINK_CURSOR,  /* viewer: the pointer's picture, BGRA, empty to hide it */
     LINK_POINTER, /* viewer: the pointer is at x, y */
     LINK_STATE,   /* viewer: how far the RDP connection got; text says it */
-    LINK_GONE,    /* viewer: it ends; text says why. Nothing follows */
+    LINK_GONE,    /* viewer: it ends; text says why. Nothing follows, and it reads no more: a
+                     LINK_ACK may fail before this was received */
     LINK_ACK      /* server: `seq` has been copied */
 };
 
