@@ -8,6 +8,7 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 import traceback
 
 TIMEOUT_S = 20  # of anything that should take milliseconds
@@ -350,7 +351,9 @@ def a_stalled_viewer_is_dropped(demo, program):
         lazy, _ = upgrade(short)  # reads nothing at all
         silent, _ = upgrade(short)  # reads, but acknowledges nothing
         update(silent)
+        began = time.monotonic()
         assert is_dropped(silent)
+        assert time.monotonic() - began < 15, "it was the unanswered ping that ended it"
         good, _ = upgrade(short)
         for _ in range(10):
             ack(good, update(good)[0])
