@@ -71,12 +71,12 @@ struct dialog *dialog_find(struct sip_ua *u, const struct sip_msg *m)
 static int learn_routes(struct dialog *d, const struct sip_msg *m, bool is_uac)
 {
     struct slice route[64];
-    size_t n = 0, len = 0;
+    size_t n = 0;
     for (size_t i = 0; i < m->n; i++) {
         struct slice list = m->h[i].value;
         while (m->h[i].id == SIP_H_RECORD_ROUTE && n < sizeof route / sizeof *route &&
                sip_value_next(&list, &route[n])) {
-            len += route[n++].len + sizeof "Route: \r\n";
+            n++;
         }
     }
     uint8_t text[SIP_HEAD_MAX];
