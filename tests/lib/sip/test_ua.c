@@ -226,6 +226,8 @@ static void repeats_2xx_until_the_ack(void **state)
     tick(A, 1500);
     last_is(A, "SIP/2.0 200");
     assert_int_equal(A->n_sent, 2);
+    give(A, request("ACK", 2, tag, "other", "")); /* of no INVITE of ours */
+    assert_int_equal(A->n_seen, 0);
     give(A, request("ACK", 1, tag, "ack", ""));
     only_seen(A, SIP_DO_CONFIRMED);
     forget(A);
@@ -538,6 +540,24 @@ static void two_ends_talk(void **state)
     assert_true(sip_ua_deadline_ms(B->ua) == UINT64_MAX);
 }
 
+static void a_caller_reverses_the_route_set(void **state)
+{
+    (void)state;
+    call(A);
+    exchange(A, B, -1);
+    answer(B, B->seen[0].dialog, 200);
+    const char *ok = B->sent[B->n_sent - 1];
+    char routed[TEXT_MAX];
+    size_t line = strcspn(ok, "\n") + 1;
+    snprintf(routed, sizeof routed,
+             "%.*sRecord-Route: <sip:p1;lr>, <sip:p2;lr>\r\nRecord-Route: <sip:p3;lr>\r\n%s",
+             (int)line, ok, ok + line);
+    give(A, routed);
+    last_is(A, "ACK sip:room@192.0.2.2:5060 SIP/2.0\r\n");
+    assert_true(has(A->sent[A->n_sent - 1], "Route: <sip:p3;lr>\r\nRoute: <sip:p2;lr>\r\n"
+                                            "Route: <sip:p1;lr>\r\n"));
+}
+
 static void a_lost_ack_is_sent_again(void **state)
 {
     (void)state;
@@ -722,6 +742,7 @@ int main(void)
         T(no_truncation_hurts),
         T(no_noise_hurts),
         T(two_ends_talk),
+        T(a_caller_reverses_the_route_set),
         T(a_lost_ack_is_sent_again),
         T(a_lost_invite_is_sent_again_until_nobody_answers),
         T(hanging_up_early_cancels),
