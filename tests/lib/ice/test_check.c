@@ -121,6 +121,7 @@ static void answers_the_worked_check_byte_for_byte(void **state)
 struct shape {
     bool no_user, no_mac, no_print, bad_mac, bad_print, rfc, unknown, controlled;
     const char *user;
+    uint64_t tie;
 };
 
 static struct slice make(const struct shape *f, uint8_t *buf, size_t cap)
@@ -134,7 +135,7 @@ static struct slice make(const struct shape *f, uint8_t *buf, size_t cap)
     key.b[0] ^= f->bad_mac;
     stun_begin(&s, buf, cap, wire, STUN_REQUEST, STUN_BINDING, &tid);
     stun_put_u32(&s, STUN_PRIORITY, 7);
-    stun_put_u64(&s, f->controlled ? STUN_ICE_CONTROLLED : STUN_ICE_CONTROLLING, 0);
+    stun_put_u64(&s, f->controlled ? STUN_ICE_CONTROLLED : STUN_ICE_CONTROLLING, f->tie);
     if (!f->no_user) {
         stun_put_bytes(&s, STUN_USERNAME, slice_str(f->user ? f->user : "Sk4B:cmsX"));
     }
@@ -203,6 +204,32 @@ static void wrong_checks_get_their_due(void **state)
     }
 }
 
+/* The code of the answer to a check; 0: success. Our tie-breaker is 0x0101010101010101. */
+static uint16_t code_for(struct one *o, const struct shape *f)
+{
+    uint8_t buf[256];
+    struct stun_msg m;
+    uint16_t code = 0;
+    struct slice reason, s = make(f, buf, sizeof buf);
+    feed(o, s.p, s.len);
+    assert_true(next_send(o));
+    assert_int_equal(stun_parse(&m, o->act.data, &stun_wire_ms_ice2), OK);
+    return m.cls == STUN_ERROR && !stun_get_error(&m, &code, &reason) ? code : 0;
+}
+
+static void the_greater_tie_breaker_controls(void **state)
+{
+    struct one *o = *state;
+    const struct shape low_controlled = {.controlled = true}, low_controlling = {0};
+    const struct shape high_controlled = {.controlled = true, .tie = UINT64_MAX};
+    const struct shape high_controlling = {.tie = UINT64_MAX};
+    assert_int_equal(code_for(o, &high_controlled), 487); /* we are controlled as well */
+    assert_int_equal(code_for(o, &low_controlled), 0);    /* now we control */
+    assert_int_equal(code_for(o, &low_controlling), 487);
+    assert_int_equal(code_for(o, &high_controlling), 0); /* and now not */
+    assert_int_equal(code_for(o, &low_controlling), 0);
+}
+
 static void strangers_bytes_and_paths_are_bounded(void **state)
 {
     struct one *o = *state;
@@ -239,6 +266,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(answers_the_worked_check_byte_for_byte),
         CASE(wrong_checks_get_their_due),
+        CASE(the_greater_tie_breaker_controls),
         CASE(strangers_bytes_and_paths_are_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
