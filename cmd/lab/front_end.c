@@ -118,7 +118,8 @@ int front_end_new(struct front_end **out, struct loop *l, const struct front_end
         return err;
     }
     struct addr at = tcp_listener_addr(f->listener);
-    LOG(cfg->log, LOG_INFO, "listening", LOG_S("at", addr_text(&at, text)));
+    LOG(cfg->log, LOG_INFO, "listening", LOG_S("for", "sip"),
+        LOG_S("at", addr_text(&at, text)));
     *out = f;
     return OK;
 }

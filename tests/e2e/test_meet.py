@@ -89,13 +89,13 @@ class Caller:
 
 
 @pytest.fixture
-def meet(start):
+def meet(programs):
     def run(*more):
-        m = start("meet", "--space", "demo", "--space", "other", "--sip", "tcp:127.0.0.1:0",
+        m = programs("meet", "--space", "demo", "--space", "other", "--sip", "tcp:127.0.0.1:0",
                   "--web", "127.0.0.1:0", "--media-address", "127.0.0.1", "--log", "json",
                   "--log-level", "debug", *more)
-        at = m.wait_event("sip-listen")["at"].split(":")
-        web = m.wait_event("web-listen")["at"]
+        at = m.wait_event("listening", **{"for": "sip"})["at"].split(":")
+        web = m.wait_event("listening", **{"for": "web"})["at"]
         m.wait_event("ready")
         m.caller = Caller((at[0], int(at[1])))
         m.url = f"http://{web}"
@@ -181,7 +181,7 @@ def test_an_rdp_viewer_that_cannot_start_is_a_500(meet):
     (["--turn", "127.0.0.1:3478", "--space", "demo"], "turn-user"),
     ([], "space"),
 ])
-def test_a_bad_configuration_names_the_option(start, args, says):
-    m = start("meet", "--check", *args)
+def test_a_bad_configuration_names_the_option(programs, args, says):
+    m = programs("meet", "--check", *args)
     assert m.wait() == 2
     assert says in "\n".join(m.lines)
