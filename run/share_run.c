@@ -84,7 +84,9 @@ static void on_timer(void *ctx)
         emit(r, &e);
     } else if (r->is_gathered) {
         ready(r);
-    } else if (!r->is_gathered) {
+    } else if (!r->relay) {
+        gathered(r, NULL);
+    } else {
         LOG(r->log, LOG_WARN, "relay-lost", LOG_S("for", r->tag),
             LOG_S("why", "the TURN server did not answer in time"));
         turn_client_run_close(r->relay);
