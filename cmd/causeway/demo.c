@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "io/capture.h"
@@ -44,8 +45,8 @@ struct demo {
     struct loop_timer *stall, *retry, *last;
     struct steps steps;
     char out[PATH_MAX];
-    char why[WHY_MAX]; /* the first thing that went wrong */
-    uint64_t began_ms, compare_until_ms;
+    char why[WHY_MAX];                             /* the first thing that went wrong */
+    uint64_t began_ms, began_us, compare_until_ms; /* began_us: wall clock */
     double psnr_db;
     bool once, keep_out, net_ok, ending, interrupted;
 };
@@ -76,6 +77,13 @@ static const struct conf_program program = {
 static uint64_t since_start(const struct demo *d)
 {
     return loop_now_ms(d->loop) - d->began_ms;
+}
+
+static uint64_t wall_us(void)
+{
+    struct timespec ts;
+    (void)clock_gettime(CLOCK_REALTIME, &ts);
+    return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
 }
 
 static void end(struct demo *d)
@@ -113,20 +121,25 @@ __attribute__((format(printf, 2, 3))) static void fail(struct demo *d, const cha
     }
 }
 
-static void mark(struct demo *d, enum step s)
+static void mark_at(struct demo *d, enum step s, uint64_t ms)
 {
     char line[LADDER_WIDTH + 1];
     if (d->steps.done[s]) {
         return;
     }
     d->steps.done[s] = true;
-    d->steps.at_ms[s] = since_start(d);
-    (void)snprintf(line, sizeof line, "%8llu  == %2d of %d: %s",
+    d->steps.at_ms[s] = ms;
+    (void)snprintf(line, sizeof line, "%7llu  == %2d of %d: %s",
                    (unsigned long long)d->steps.at_ms[s], (int)s + 1,
                    d->once ? STEP_COUNT : STEP_COMPARED, step_name(s));
     ladder_line(&d->ladder, TONE_GOOD, line);
     bool waits = !d->ending && (d->once || s < STEP_PICTURE);
     loop_timer_at(d->stall, waits ? loop_now_ms(d->loop) + STALL_MS : UINT64_MAX);
+}
+
+static void mark(struct demo *d, enum step s)
+{
+    mark_at(d, s, since_start(d));
 }
 
 static void stalled(void *ctx)
@@ -161,11 +174,13 @@ static void heard(const struct watched *w, void *ctx)
         return;
     }
     (void)snprintf(text, sizeof text, "TCP to port %u", w->to_port);
-    ladder_arrow(&d->ladder, since_start(d), w->from, w->to, tone_of(w),
+    /* By the packet's clock: this process may look at it some time later. */
+    uint64_t ms = w->at_us > d->began_us ? (w->at_us - d->began_us) / 1000 : 0;
+    ladder_arrow(&d->ladder, ms, w->from, w->to, tone_of(w),
                  w->is_opening ? text : w->heard.text);
     enum step s = steps_hear(&d->steps, w);
     if (s < STEP_COUNT) {
-        mark(d, s);
+        mark_at(d, s, ms);
     }
 }
 
@@ -411,6 +426,7 @@ static void run(struct demo *d)
     struct crew_config cfg = {
         .net = &d->net, .out = d->out, .event = logged, .gone = gone, .ctx = d};
     d->began_ms = loop_now_ms(d->loop);
+    d->began_us = wall_us();
     ladder_head(&d->ladder);
     if (!lay_out(d)) {
         return;
@@ -438,6 +454,10 @@ static int report(struct demo *d)
             (void)fprintf(stderr, "causeway demo: cannot write %s/result.json\n", d->out);
             ok = false;
         }
+    }
+    if (d->keep_out && d->watch && watch_lost(d->watch) > 0) {
+        (void)fprintf(stderr, "causeway demo: the captures lack %llu packets: too busy\n",
+                      (unsigned long long)watch_lost(d->watch));
     }
     if (d->once && ok) {
         (void)printf(

@@ -96,6 +96,9 @@ static void tell_stun(struct wr *w, const struct stun_msg *m)
     }
     put_addr_of(w, m, STUN_XOR_RELAYED_ADDRESS);
     put_addr_of(w, m, STUN_XOR_PEER_ADDRESS);
+    if (stun_has(m, STUN_XOR_PEER_ADDRESS)) {
+        return; /* there is no room for more */
+    }
     if (stun_get_bytes(m, STUN_USERNAME, &s) == 0) {
         wr_text(w, " user %.*s", (int)s.len, (const char *)s.p);
     } else if (stun_get_bytes(m, STUN_REALM, &s) == 0) {
@@ -177,10 +180,11 @@ static void hear_sip(struct slice message, struct heard *out)
         wr_text(&w, "%u %.*s", out->status, (int)line.len, (const char *)line.p);
         wr_text(&w, " (%.*s)", (int)method.len, (const char *)method.p);
     } else {
-        wr_text(&w, "%.*s %.*s", (int)first.len, (const char *)first.p, (int)second.len,
-                (const char *)second.p);
+        struct slice uri = text_split(&second, ';'); /* its parameters say little */
+        wr_text(&w, "%.*s %.*s", (int)first.len, (const char *)first.p, (int)uri.len,
+                (const char *)uri.p);
     }
-    wr_text(&w, "%s", out->has_relay ? ", relay" : out->has_share ? ", share" : "");
+    wr_text(&w, "%s%s", out->has_share ? ", share" : "", out->has_relay ? ", relay" : "");
     end_text(&w, out);
 }
 

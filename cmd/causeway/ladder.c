@@ -6,10 +6,10 @@
 #include <unistd.h>
 
 enum {
-    TIME_WIDTH = 8,
-    COLUMN_FIRST = 12, /* where the first host's line stands */
-    COLUMN_STEP = 14,
-    TEXT_AT = COLUMN_FIRST + (HOST_COUNT - 1) * COLUMN_STEP + 4
+    TIME_WIDTH = 7,
+    COLUMN_FIRST = 11, /* where the first host's line stands */
+    COLUMN_STEP = 13,
+    TEXT_AT = COLUMN_FIRST + (HOST_COUNT - 1) * COLUMN_STEP + 2
 };
 
 static const char *const colours[TONE_COUNT] = {

@@ -11,7 +11,8 @@
 enum {
     CONNS_MAX = 64, /* a leg */
     HELD_MAX = 4 * 1024 * 1024,
-    PARTS_MAX = 1024
+    PARTS_MAX = 1024,
+    QUEUE_MAX = 128 /* messages of one turn of the loop, to be put in order */
 };
 
 /* What is told of each leg: the rest is the same bytes as elsewhere. */
@@ -40,6 +41,9 @@ struct watch {
     struct tap taps[LEG_COUNT];
     watch_fn *fn;
     void *ctx;
+    struct loop_idle *idle;
+    struct watched queue[QUEUE_MAX]; /* by time */
+    size_t n_queued;
 };
 
 static unsigned kind_of(const struct watched *w)
@@ -57,9 +61,34 @@ static unsigned kind_of(const struct watched *w)
     return 0;
 }
 
+static void tell_queued(void *ctx)
+{
+    struct watch *w = ctx;
+    size_t n = w->n_queued;
+    w->n_queued = 0;
+    for (size_t i = 0; i < n; i++) {
+        w->fn(&w->queue[i], w->ctx);
+    }
+}
+
+/* The legs are read one after the other; what is told should be in the order it happened. */
+static void queue(struct watch *w, const struct watched *m)
+{
+    if (w->n_queued == QUEUE_MAX) {
+        tell_queued(w);
+    }
+    size_t i = w->n_queued++;
+    for (; i > 0 && w->queue[i - 1].at_us > m->at_us; i--) {
+        w->queue[i] = w->queue[i - 1];
+    }
+    w->queue[i] = *m;
+    loop_idle_arm(w->idle);
+}
+
 static void tell(struct tap *t, const struct flow_event *e, const struct heard *h)
 {
-    struct watched w = {.leg = t->leg,
+    struct watched w = {.at_us = e->at_us,
+                        .leg = t->leg,
                         .from = net_host_of(&e->from),
                         .to = net_host_of(&e->to),
                         .from_port = e->from.port,
@@ -70,7 +99,7 @@ static void tell(struct tap *t, const struct flow_event *e, const struct heard *
     }
     bool has_ends = w.from != HOST_COUNT && w.to != HOST_COUNT && w.from != w.to;
     if (has_ends && (kind_of(&w) & told[t->leg])) {
-        t->watch->fn(&w, t->watch->ctx);
+        queue(t->watch, &w);
     }
 }
 
@@ -150,7 +179,7 @@ int watch_new(struct watch **out, struct loop *l, const struct net *net,
     }
     w->fn = fn;
     w->ctx = ctx;
-    int err = 0;
+    int err = loop_idle_new(&w->idle, l, tell_queued, w);
     for (size_t i = 0; i < LEG_COUNT && !err; i++) {
         w->taps[i].watch = w;
         w->taps[i].leg = (enum leg)i;
@@ -169,6 +198,16 @@ void watch_flush(struct watch *w)
     for (size_t i = 0; i < LEG_COUNT; i++) {
         capture_flush(w->taps[i].capture);
     }
+    tell_queued(w);
+}
+
+uint64_t watch_lost(const struct watch *w)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < LEG_COUNT; i++) {
+        n += capture_lost(w->taps[i].capture);
+    }
+    return n;
 }
 
 void watch_free(struct watch *w)
@@ -185,5 +224,6 @@ void watch_free(struct watch *w)
             ear_done(&t->ears[c][1]);
         }
     }
+    loop_idle_free(w->idle);
     free(w);
 }

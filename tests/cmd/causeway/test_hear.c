@@ -156,10 +156,10 @@ static void a_sip_connection(void **state)
                 "Content-Length: 5\r\n\r\nv=0\r\n\r\n\r\n");
     wr_text(&w, "SIP/2.0 200 OK\r\ncseq: 1   INVITE\r\nContent-Length: %d\r\n\r\n%s",
             (int)strlen(BODY), BODY);
-    wr_text(&w, "ACK sip:demo@meet.example SIP/2.0\r\nCSeq: 1 ACK\r\n"
+    wr_text(&w, "ACK sip:demo@meet.example;transport=tcp SIP/2.0\r\nCSeq: 1 ACK\r\n"
                 "Content-Length: 0\r\n\r\n");
     expect(wr_done(&w), "0 INVITE sip:demo@meet.example\n"
-                        "0 200 OK (INVITE), relay\n"
+                        "0 200 OK (INVITE), share, relay\n"
                         "0 ACK sip:demo@meet.example\n");
 }
 

@@ -38,11 +38,11 @@ static void arrows_go_from_host_to_host(void **state)
     char got[2048];
     drawn(draw_all, false, got, sizeof got);
     static const char want[] =
-        "      ms client      Skype site       edge         meeting"
-        "                                          \n"
-        "       7    |------------>|             |             |   INVITE\n"
-        "   12345    |             |<--------------------------|   200 OK\n"
-        "   12345    |             |             |------------>|   Allocate success\n";
+        "     ms client     Skype site      edge        meeting"
+        "                                              \n"
+        "      7    |----------->|            |            | INVITE\n"
+        "  12345    |            |<------------------------| 200 OK\n"
+        "  12345    |            |            |----------->| Allocate success\n";
     assert_string_equal(got, want);
 }
 
