@@ -103,13 +103,13 @@ static int lws_start(struct web *w)
     };
     w->lws = lws_create_context(&info);
     if (!w->lws) {
-        LOG(w->cfg.log, LOG_ERROR, "web_start_failed",
+        LOG(w->cfg.log, LOG_ERROR, "web-start-failed",
             LOG_S("hint", "is the package libwebsockets-evlib-uv installed?"));
         return ERR_SYSTEM;
     }
     w->vhost = lws_create_vhost(w->lws, &info);
     if (!w->vhost) {
-        LOG(w->cfg.log, LOG_ERROR, "web_listen_failed",
+        LOG(w->cfg.log, LOG_ERROR, "web-listen-failed",
             LOG_S("listen", addr_text(&w->cfg.listen, ip)),
             LOG_S("hint", "is the port taken, or the address of another host?"));
         return ERR_SYSTEM;

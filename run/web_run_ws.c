@@ -43,7 +43,7 @@ static void viewer_joins(struct web *w, struct web_conn *c)
         c->space = s;
         s->n_viewers++;
         w->n_viewers++;
-        LOG(w->cfg.log, LOG_INFO, "viewer_joined", LOG_S("space", s->name),
+        LOG(w->cfg.log, LOG_INFO, "viewer-joined", LOG_S("space", s->name),
             LOG_N("viewers", s->n_viewers));
         web_list_changed(w);
     }
@@ -75,7 +75,7 @@ static void conn_closed(struct web *w, struct web_conn *c)
     }
     if (c->space) {
         c->space->n_viewers--;
-        LOG(w->cfg.log, LOG_INFO, "viewer_left", LOG_S("space", c->space->name),
+        LOG(w->cfg.log, LOG_INFO, "viewer-left", LOG_S("space", c->space->name),
             LOG_N("viewers", c->space->n_viewers));
     }
     viewer_free(c->viewer);
@@ -299,7 +299,7 @@ uint64_t web_flush_conns(struct web *w, uint64_t now_ms)
         next = c->next;
         uint64_t stall = c->n_flight > 0 ? c->waiting_ms + w->cfg.stall_ms : UINT64_MAX;
         if (stall <= now_ms) {
-            LOG(w->cfg.log, LOG_INFO, "viewer_stalled",
+            LOG(w->cfg.log, LOG_INFO, "viewer-stalled",
                 LOG_S("space", c->space ? c->space->name : ""), LOG_N("ms", w->cfg.stall_ms));
             lws_set_timeout(c->wsi, PENDING_TIMEOUT_CLOSE_SEND, LWS_TO_KILL_SYNC);
             continue;
