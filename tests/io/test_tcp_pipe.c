@@ -213,6 +213,62 @@ static void bytes_held_before_go_first(void **state)
     clean_up(&r);
 }
 
+/* Sends the pattern until the kernel takes no more; gives how much that was. */
+static uint64_t fill_kernel(struct tcp *t, uint64_t from)
+{
+    uint8_t block[1000];
+    uint64_t at = from;
+    ssize_t n;
+    do {
+        for (size_t i = 0; i < sizeof block; i++) {
+            block[i] = pattern(at + i, 0);
+        }
+        n = send(t->fd, block, sizeof block, MSG_NOSIGNAL);
+        at += n > 0 ? (uint64_t)n : 0;
+    } while (n > 0);
+    return at - from;
+}
+
+/* The way to b is full when the two are joined: in the kernel, or with a queue before it. */
+static void join_with_the_way_full(struct loop *l, bool with_queue)
+{
+    struct relay r = {0};
+    uint64_t own = 0, n, more = 20u << 20; /* beyond what the kernel can hide */
+    set_up(&r, l);
+    tcp_pause(r.b.t);
+    int size = 16384; /* said outright, it does not grow by itself any more */
+    assert_int_equal(setsockopt(r.leg[1]->fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size), 0);
+    do { /* the receiver's still does */
+        n = fill_kernel(r.leg[1], own);
+        own += n;
+        io_test_run_for(l, 10);
+    } while (n > 0);
+    for (; with_queue && own % 100000 != 0; own++) {
+        uint8_t b = pattern(own, 0);
+        assert_int_equal(tcp_write(r.leg[1], slice_of(&b, 1), slice_str("")), OK);
+    }
+    join(&r);
+    r.a.sent = own; /* a goes on where the relay's own bytes end */
+    r.a.to_send = own + more;
+    r.a.fin_when_sent = r.b.fin_when_sent = true;
+    client_pump(&r.a);
+    client_pump(&r.b);
+    io_test_run_for(l, 50);
+    assert_int_equal(r.n_done, 0);
+    tcp_resume(r.b.t);
+    io_test_run(l);
+    io_test_run_for(l, 20);
+    assert_int_equal(r.b.received, r.a.to_send);
+    assert_int_equal(r.count.a_to_b, more);
+    clean_up(&r);
+}
+
+static void nothing_is_lost_when_the_way_is_full(void **state)
+{
+    join_with_the_way_full(*state, false);
+    join_with_the_way_full(*state, true);
+}
+
 static void half_close_is_carried_through(void **state)
 {
     struct relay r = {0};
@@ -297,6 +353,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         IO_TEST(much_goes_both_ways_past_a_reader_that_pauses),
         IO_TEST(bytes_held_before_go_first),
+        IO_TEST(nothing_is_lost_when_the_way_is_full),
         IO_TEST(half_close_is_carried_through),
         IO_TEST(a_stopped_reader_stops_the_sender_and_bounds_memory),
         IO_TEST(a_reset_ends_both_and_the_last_bytes_still_go),
