@@ -237,6 +237,22 @@ void loop_timer_free(struct loop_timer *t)
     }
 }
 
+static void enough(void *ctx)
+{
+    loop_stop(ctx);
+}
+
+void loop_run_at_most(struct loop *l, uint64_t ms)
+{
+    struct loop_timer *t;
+    if (loop_timer_new(&t, l, enough, l) == OK) {
+        uv_unref((uv_handle_t *)&t->uv); /* it alone is nothing to wait for */
+        loop_timer_at(t, loop_now_ms(l) + ms);
+        loop_run(l);
+        loop_timer_free(t);
+    }
+}
+
 int loop_idle_new(struct loop_idle **out, struct loop *l, void (*fn)(void *ctx), void *ctx)
 {
     struct loop_idle *i = calloc(1, sizeof *i);

@@ -10,6 +10,8 @@ MUST_USE int loop_new(struct loop **out);
 void loop_free(struct loop *l); /* NULL is fine; everything made on it must be closed before */
 /* Until loop_stop, or until nothing is left to wait for. */
 void loop_run(struct loop *l);
+/* The same, for `ms` at most: to let go what was closed in good order. */
+void loop_run_at_most(struct loop *l, uint64_t ms);
 void loop_stop(struct loop *l);
 
 /* Monotonic, never goes back. Read from the clock, not cached. */

@@ -28,8 +28,9 @@ enum {
     STALL_MS = 30000,   /* between two steps; slow cores and sanitizers included */
     COMPARE_MS = 15000, /* for the picture to become what was frozen */
     RETRY_MS = 150,
-    GRACE_MS = 1200, /* for the programs to end by themselves: all is over in 2 s */
-    WHY_MAX = 2048   /* with a program's last lines */
+    RESTART_MS = 3000, /* long enough to see on the page what its death did */
+    GRACE_MS = 1200,   /* for the programs to end by themselves: all is over in 2 s */
+    WHY_MAX = 2048     /* with a program's last lines */
 };
 #define PSNR_MIN_DB 35.0
 
@@ -42,7 +43,8 @@ struct demo {
     struct watch *watch;
     struct crew *crew;
     struct fetch *fetch;
-    struct loop_timer *stall, *retry, *last;
+    struct loop_timer *stall, *retry, *last, *restart;
+    bool is_dead[MEMBER_COUNT];
     struct steps steps;
     char out[PATH_MAX];
     char why[WHY_MAX];                             /* the first thing that went wrong */
@@ -94,6 +96,7 @@ static void end(struct demo *d)
     d->ending = true;
     loop_timer_at(d->stall, UINT64_MAX);
     loop_timer_at(d->retry, UINT64_MAX);
+    loop_timer_at(d->restart, UINT64_MAX);
     fetch_cancel(d->fetch);
     d->fetch = NULL;
     if (!d->crew || crew_is_empty(d->crew)) {
@@ -317,10 +320,29 @@ static void logged(const struct crew_event *e, void *ctx)
     }
 }
 
+/* What has died is started again, so that a person can end any program and see what happens. */
+static void restart(void *ctx)
+{
+    struct demo *d = ctx;
+    char line[LADDER_WIDTH + 1];
+    for (int m = 0; m < MEMBER_COUNT && !d->ending; m++) {
+        if (d->is_dead[m]) {
+            d->is_dead[m] = false;
+            (void)snprintf(line, sizeof line, "          %s starts again", crew_title(m));
+            ladder_line(&d->ladder, TONE_PLAIN, line);
+            start(d, (enum member)m);
+        }
+    }
+}
+
 static void gone(enum member m, const char *how, void *ctx)
 {
     struct demo *d = ctx;
-    if (!d->ending) {
+    if (!d->ending && !d->once && d->steps.done[STEP_READY]) {
+        (void)fprintf(stderr, "causeway demo: %s %s\n", crew_title(m), how);
+        d->is_dead[m] = true;
+        loop_timer_at(d->restart, loop_now_ms(d->loop) + RESTART_MS);
+    } else if (!d->ending) {
         fail(d, "%s %s", crew_title(m), how);
     }
     if (d->ending && crew_is_empty(d->crew)) {
@@ -337,6 +359,15 @@ static void on_signal(int signo, void *ctx)
         crew_stop(d->crew, 0); /* asked twice */
     }
     end(d);
+}
+
+/* The client stops the shared screen's movement, writes screen.png; or lets it move again. */
+static void on_freeze(int signo, void *ctx)
+{
+    struct demo *d = ctx;
+    if (d->crew && !d->ending) {
+        (void)crew_signal(d->crew, MEMBER_SHARE, signo);
+    }
 }
 
 /* A folder for what is written: the user's, or one that is gone afterwards. */
@@ -385,10 +416,12 @@ static int open_loop(struct demo *d)
     err = err ? err : loop_timer_new(&d->stall, d->loop, stalled, d);
     err = err ? err : loop_timer_new(&d->retry, d->loop, look, d);
     err = err ? err : loop_timer_new(&d->last, d->loop, give_up, d);
+    err = err ? err : loop_timer_new(&d->restart, d->loop, restart, d);
     static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
     for (size_t i = 0; i < 3 && !err; i++) {
         err = loop_on_signal(d->loop, signals[i], on_signal, d);
     }
+    err = err ? err : loop_on_signal(d->loop, SIGUSR1, on_freeze, d);
     return err;
 }
 
@@ -480,6 +513,7 @@ static void clean_up(struct demo *d)
     loop_timer_free(d->stall);
     loop_timer_free(d->retry);
     loop_timer_free(d->last);
+    loop_timer_free(d->restart);
     loop_free(d->loop);
     tidy_out(d);
     conf_free(d->conf);

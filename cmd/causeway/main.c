@@ -7,6 +7,7 @@
 
 #include "cmd/causeway/demo.h"
 #include "cmd/causeway/find.h"
+#include "cmd/causeway/psnr.h"
 
 static const struct {
     const char *name, *help;
@@ -19,8 +20,11 @@ static const struct {
 static void usage(FILE *to)
 {
     (void)fprintf(
-        to, "usage: causeway COMMAND [OPTION...]\n\n"
-            "  demo    the whole walkthrough on this machine; see causeway demo --help\n");
+        to,
+        "usage: causeway COMMAND [OPTION...]\n\n"
+        "  demo    the whole walkthrough on this machine; see causeway demo --help\n"
+        "  compare A.png B.png: how alike two pictures are (PSNR in dB; %d: the same)\n",
+        PSNR_SAME_DB);
     for (size_t i = 0; i < sizeof programs / sizeof *programs; i++) {
         (void)fprintf(to, "  %-7s %s\n", programs[i].name, programs[i].help);
     }
@@ -43,11 +47,26 @@ static int become(const char *name, char **argv)
     return 126;
 }
 
+static int compare(const char *a, const char *b)
+{
+    double db;
+    char why[PSNR_WHY_MAX];
+    if (psnr_files(a, b, &db, why)) {
+        (void)fprintf(stderr, "causeway compare: %s\n", why);
+        return 1;
+    }
+    (void)printf("%.2f\n", db);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     const char *command = argc > 1 ? argv[1] : "";
     if (strcmp(command, "demo") == 0) {
         return demo_main(argc - 1, argv + 1);
+    }
+    if (strcmp(command, "compare") == 0 && argc == 4) {
+        return compare(argv[2], argv[3]);
     }
     for (size_t i = 0; i < sizeof programs / sizeof *programs; i++) {
         if (strcmp(command, programs[i].name) == 0) {

@@ -45,26 +45,44 @@ static double compare(const struct pixels *a, const struct pixels *b)
     return sum == 0 ? PSNR_SAME_DB : 10 * log10(255.0 * 255.0 * (double)n / sum);
 }
 
+static int judge(const struct pixels *a, const struct pixels *b, double *db, char *why)
+{
+    if (a->image.width != b->image.width || a->image.height != b->image.height) {
+        (void)snprintf(why, PSNR_WHY_MAX, "their sizes differ: %ux%u and %ux%u", a->image.width,
+                       a->image.height, b->image.width, b->image.height);
+        return ERR_MALFORMED;
+    }
+    *db = compare(a, b);
+    *db = *db > PSNR_SAME_DB ? PSNR_SAME_DB : *db;
+    return OK;
+}
+
+static int against_file(const struct pixels *a, const char *path, double *db, char *why)
+{
+    struct pixels b = {.image = {.version = PNG_IMAGE_VERSION}};
+    bool ok = png_image_begin_read_from_file(&b.image, path) != 0;
+    int err = read_rgb(&b, ok, path, why);
+    err = err ? err : judge(a, &b, db, why);
+    free(b.rgb);
+    return err;
+}
+
 int psnr_png(struct slice png, const char *path, double *db, char *why)
 {
     struct pixels a = {.image = {.version = PNG_IMAGE_VERSION}};
-    struct pixels b = {.image = {.version = PNG_IMAGE_VERSION}};
     bool ok = png_image_begin_read_from_memory(&a.image, png.p, png.len) != 0;
     int err = read_rgb(&a, ok, "the page's picture", why);
-    if (!err) {
-        ok = png_image_begin_read_from_file(&b.image, path) != 0;
-        err = read_rgb(&b, ok, path, why);
-    }
-    if (!err && (a.image.width != b.image.width || a.image.height != b.image.height)) {
-        (void)snprintf(why, PSNR_WHY_MAX, "the page shows %ux%u, shared is %ux%u",
-                       a.image.width, a.image.height, b.image.width, b.image.height);
-        err = ERR_MALFORMED;
-    }
-    if (!err) {
-        *db = compare(&a, &b);
-        *db = *db > PSNR_SAME_DB ? PSNR_SAME_DB : *db;
-    }
+    err = err ? err : against_file(&a, path, db, why);
     free(a.rgb);
-    free(b.rgb);
+    return err;
+}
+
+int psnr_files(const char *path_a, const char *path_b, double *db, char *why)
+{
+    struct pixels a = {.image = {.version = PNG_IMAGE_VERSION}};
+    bool ok = png_image_begin_read_from_file(&a.image, path_a) != 0;
+    int err = read_rgb(&a, ok, path_a, why);
+    err = err ? err : against_file(&a, path_b, db, why);
+    free(a.rgb);
     return err;
 }

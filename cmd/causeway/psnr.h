@@ -11,3 +11,4 @@ enum {
 /* Peak signal to noise ratio, over red, green and blue, of a PNG in memory and one in a file.
  * ERR_MALFORMED: one cannot be read, or they differ in size; `why` says which. */
 MUST_USE int psnr_png(struct slice png, const char *path, double *db, char *why);
+MUST_USE int psnr_files(const char *path_a, const char *path_b, double *db, char *why);

@@ -6,6 +6,10 @@
 
 #include "cmd/meet/conf.h"
 
+enum {
+    LINGER_MS = 1500
+};
+
 static void on_signal(int signo, void *ctx)
 {
     (void)signo;
@@ -54,6 +58,8 @@ static int run(struct loop *l, const struct conf *conf)
         LOG(&log, LOG_INFO, "stop", LOG_S("why", "asked to"));
     }
     meeting_free(m);
+    /* Until the last BYE is out and the RDP processes have ended. */
+    loop_run_at_most(l, LINGER_MS);
     return err ? 1 : 0;
 }
 

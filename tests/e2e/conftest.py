@@ -3,6 +3,7 @@ import collections
 import json
 import os
 import pathlib
+import shutil
 import socket
 import subprocess
 import threading
@@ -10,6 +11,7 @@ import time
 
 import pytest
 
+BROWSER = pathlib.Path(__file__).resolve().parent / "browser"
 TOP = pathlib.Path(__file__).resolve().parents[2]
 TIMEOUT_S = 20  # for anything that should take milliseconds; two slow cores, sanitizers
 
@@ -153,3 +155,18 @@ def wait_until(what, condition, timeout=TIMEOUT_S):
             return value
         time.sleep(0.02)
     pytest.fail(f"not within {timeout} s: {what}")
+
+
+def need(condition, what):
+    if not condition:
+        pytest.skip(what)
+
+
+@pytest.fixture(scope="session")
+def playwright():
+    need(shutil.which("node") and shutil.which("npm"), "no node and npm here")
+    need(os.access("/usr/bin/chromium", os.X_OK), "no /usr/bin/chromium here")
+    if not (BROWSER / "node_modules" / "playwright-core").exists():
+        npm = subprocess.run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
+                             cwd=BROWSER, capture_output=True, text=True, timeout=120)
+        need(npm.returncode == 0, f"npm ci failed: {npm.stderr.strip()[-300:]}")

@@ -2,6 +2,8 @@
 import json
 import re
 import socket
+import ssl
+import subprocess
 import urllib.request
 
 import pytest
@@ -36,10 +38,20 @@ def offer(proto="TCP/RTP/AVP", role="sharer"):
 
 
 class Caller:
-    """A SIP client by hand, over one TCP connection."""
+    """A SIP client by hand, over one connection (or one UDP socket)."""
 
-    def __init__(self, address):
-        self.sock = socket.create_connection(address, timeout=20)
+    def __init__(self, address, transport="tcp"):
+        if transport == "udp":
+            self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            self.sock.settimeout(20)
+            self.sock.connect(address)
+        else:
+            self.sock = socket.create_connection(address, timeout=20)
+        if transport == "tls":
+            trust = ssl.create_default_context()
+            trust.check_hostname, trust.verify_mode = False, ssl.CERT_NONE
+            self.sock = trust.wrap_socket(self.sock)
+        self.transport = transport
         self.buffer = b""
         self.n = 0
 
@@ -48,11 +60,11 @@ class Caller:
             self.n += 1
         here = "%s:%d" % self.sock.getsockname()
         text = (f"{method} sip:{space}@meet.example SIP/2.0\r\n"
-                f"Via: SIP/2.0/TCP {here};branch=z9hG4bK{self.n}{method[0]}{cseq}\r\n"
+                f"Via: SIP/2.0/{self.transport.upper()} {here};branch=z9hG4bK{self.n}{method[0]}{cseq}\r\n"
                 f"From: \"Alice\" <sip:alice@sfb.example>;tag=a1;epid=0123456789\r\n"
                 f"To: <sip:{space}@meet.example>{to_tag}\r\n"
                 f"Max-Forwards: 70\r\nCSeq: {cseq} {method}\r\nCall-ID: call-{self.n}-{here}\r\n"
-                f"Contact: <sip:alice@{here};transport=tcp>\r\n"
+                f"Contact: <sip:alice@{here};transport={self.transport}>\r\n"
                 + (f"Content-Type: {kind}\r\n" if body else "")
                 + f"Content-Length: {len(body)}\r\n\r\n{body}")
         self.sock.sendall(text.encode())
@@ -90,6 +102,8 @@ class Caller:
 
 @pytest.fixture
 def meet(programs):
+    callers = []
+
     def run(*more):
         m = programs("meet", "--space", "demo", "--space", "other", "--sip", "tcp:127.0.0.1:0",
                   "--web", "127.0.0.1:0", "--media-address", "127.0.0.1", "--log", "json",
@@ -98,9 +112,13 @@ def meet(programs):
         web = m.wait_event("listening", **{"for": "web"})["at"]
         m.wait_event("ready")
         m.caller = Caller((at[0], int(at[1])))
+        callers.append(m.caller)
         m.url = f"http://{web}"
         return m
-    return run
+
+    yield run
+    for caller in callers:
+        caller.close()  # or the server would wait a moment for our side of the connection
 
 
 @pytest.mark.parametrize("body, kind, status, header", [
@@ -166,6 +184,26 @@ def test_a_second_sharer_takes_the_space_over(meet):
     assert head.startswith("BYE ")
     assert re.search(r"(?im)^ms-diagnostics-public: *21000;", head)
     assert spaces(m)["demo"]["state"] == "connecting"
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp", "tls"])
+def test_it_is_called_over_each_transport(meet, transport, tmp_path):
+    more = ["--sip", f"{transport}:127.0.0.1:0", "--allow-unencrypted-media"]
+    if transport == "tls":
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1",
+                        "-subj", "/CN=meet.example", "-keyout", tmp_path / "key.pem", "-out",
+                        tmp_path / "cert.pem"], check=True, capture_output=True, timeout=60)
+        more += ["--tls-cert", tmp_path / "cert.pem", "--tls-key", tmp_path / "key.pem"]
+    m = meet(*more)
+    at = [e["at"] for e in m.events if e["event"] == "listening" and e["transport"] == transport]
+    host, port = at[-1].split(":")
+    caller = Caller((host, int(port)), transport)
+    status, _, body = caller.invite("demo", offer())
+    assert status == 200 and "m=applicationsharing" in body
+    assert spaces(m)["demo"]["state"] == "connecting"
+    caller.send("CANCEL", "demo")  # too late: the dialog stands
+    assert caller.answer()[0] in (200, 481)
+    caller.close()
 
 
 def test_an_rdp_viewer_that_cannot_start_is_a_500(meet):

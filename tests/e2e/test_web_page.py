@@ -1,27 +1,8 @@
 """The pages in Debian's Chromium, driven by playwright-core: browser/page.test.js."""
 import os
-import pathlib
-import shutil
 import subprocess
 
-import pytest
-
-BROWSER = pathlib.Path(__file__).resolve().parent / "browser"
-
-
-def need(condition, what):
-    if not condition:
-        pytest.skip(what)
-
-
-@pytest.fixture(scope="session")
-def playwright():
-    need(shutil.which("node") and shutil.which("npm"), "no node and npm here")
-    need(os.access("/usr/bin/chromium", os.X_OK), "no /usr/bin/chromium here")
-    if not (BROWSER / "node_modules" / "playwright-core").exists():
-        npm = subprocess.run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
-                             cwd=BROWSER, capture_output=True, text=True, timeout=120)
-        need(npm.returncode == 0, f"npm ci failed: {npm.stderr.strip()[-300:]}")
+from conftest import BROWSER
 
 
 def test_pages(build, playwright):

@@ -142,11 +142,31 @@ static void shared_memory_is_shared_and_sealed(void **state)
     assert_int_equal(close(fd), 0);
 }
 
+static void on_never(void *ctx)
+{
+    (void)ctx;
+}
+
+static void a_bounded_run_ends_with_its_work_or_its_time(void **state)
+{
+    struct loop *l = *state;
+    struct loop_timer *t;
+    uint64_t began = loop_now_ms(l);
+    loop_run_at_most(l, 10000); /* nothing to wait for */
+    assert_true(loop_now_ms(l) - began < 5000);
+    assert_int_equal(loop_timer_new(&t, l, on_never, NULL), OK);
+    loop_timer_at(t, began + 60000);
+    loop_run_at_most(l, 30);
+    assert_true(loop_now_ms(l) - began >= 30);
+    loop_timer_free(t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         IO_TEST(a_timer_set_to_the_past_does_not_starve_others),
         IO_TEST(a_timer_fires_once_and_not_early),
+        IO_TEST(a_bounded_run_ends_with_its_work_or_its_time),
         IO_TEST(an_idle_runs_before_the_loop_waits),
         IO_TEST(a_signal_arrives_on_the_loop),
         IO_TEST(a_descriptor_tells_when_it_is_ready),
