@@ -233,7 +233,7 @@ static uint64_t fill_kernel(struct tcp *t, uint64_t from)
 static void join_with_the_way_full(struct loop *l, bool with_queue)
 {
     struct relay r = {0};
-    uint64_t own = 0, n, more = 20u << 20; /* beyond what the kernel can hide */
+    uint64_t own = 0, n, more = 1u << 20; /* beyond what the kernel can hide */
     set_up(&r, l);
     tcp_pause(r.b.t);
     int size = 16384; /* said outright, it does not grow by itself any more */
