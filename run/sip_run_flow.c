@@ -18,7 +18,7 @@ static void log_flow(const struct flow *f, enum log_level level, const char *sta
         LOG(r->cfg.log, level, "sip-flow", LOG_S("state", state),
             LOG_S("transport", sip_transport_names[f->info.transport]),
             LOG_S("peer", addr_text(&f->info.remote, peer)), LOG_S("why", why),
-            LOG_N("held-back", held));
+            LOG_N("held_back", held));
     }
 }
 
@@ -159,7 +159,7 @@ static void tls_failed(struct flow *f)
     struct sip_run *r = f->r;
     if (log_limit_pass(&r->limit, loop_now_ms(r->loop) / 1000, FLOW_EVENTS_PER_S, &held)) {
         LOG(r->cfg.log, LOG_WARN, "sip-tls", LOG_S("peer", addr_text(&f->info.remote, peer)),
-            LOG_S("why", tls_why(f->tls)), LOG_N("held-back", held));
+            LOG_S("why", tls_why(f->tls)), LOG_N("held_back", held));
     }
     flow_doom(f, "TLS failed");
 }
@@ -241,7 +241,7 @@ void flow_accepted(struct tcp *t, const struct addr *peer, void *listener)
     if (!f) {
         if (log_limit_pass(&r->limit, loop_now_ms(r->loop) / 1000, FLOW_EVENTS_PER_S, &held)) {
             LOG(r->cfg.log, LOG_WARN, "sip-flow", LOG_S("state", "refused"),
-                LOG_S("why", "max-flows is reached"), LOG_N("held-back", held));
+                LOG_S("why", "max-flows is reached"), LOG_N("held_back", held));
         }
         tcp_close(t);
         return;
