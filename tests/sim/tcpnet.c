@@ -26,14 +26,17 @@ struct addr net_addr(int agent, int host)
     };
 }
 
-static struct net_event *post(struct net *n, int what, uint64_t at_ms, int agent, size_t conn)
+static struct net_event *post(struct net *n, enum net_what what, uint64_t at_ms, int agent,
+                              size_t conn)
 {
     for (size_t i = 0; i < NET_EVENTS; i++) {
         struct net_event *e = &n->event[i];
         if (e->what == NET_FREE) {
-            *e = (struct net_event){
-                .at_ms = at_ms, .order = n->order++, .agent = agent, .conn = conn};
-            e->what = what;
+            *e = (struct net_event){.what = what,
+                                    .at_ms = at_ms,
+                                    .order = n->order++,
+                                    .agent = agent,
+                                    .conn = conn};
             return e;
         }
     }

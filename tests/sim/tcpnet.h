@@ -25,14 +25,16 @@ struct net_conn {
     uint64_t latency_ms, last_ms[2]; /* last_ms: a stream keeps its order */
 };
 
+enum net_what {
+    NET_FREE,
+    NET_OPENED,
+    NET_ACCEPT,
+    NET_PACKET_IN,
+    NET_CLOSED
+};
+
 struct net_event {
-    enum {
-        NET_FREE,
-        NET_OPENED,
-        NET_ACCEPT,
-        NET_PACKET_IN,
-        NET_CLOSED
-    } what;
+    enum net_what what;
     uint64_t at_ms, order;
     int agent;
     size_t conn;
