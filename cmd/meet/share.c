@@ -403,6 +403,8 @@ int share_new(struct share **out, struct space *space, const struct sip_action *
     }
     LOG(m->cfg.log, LOG_INFO, "share-invited", LOG_S("space", s->tag),
         LOG_S("from", s->sharer));
+    /* A former sharer's picture goes with his viewer, which this share takes the place of. */
+    web_space_picture(m->web, space->name, NULL);
     if (web_space_set(m->web, space->name, WEB_CONNECTING, s->sharer,
                       "Invited; asking the TURN server for a relay.")) {
         LOG(m->cfg.log, LOG_WARN, "page-not-updated", LOG_S("space", s->tag));
