@@ -19,7 +19,7 @@ struct turn_client_run {
     struct data_conn *data;
     struct addr server;
     const struct log *log;
-    const char *tag;
+    char *tag;
     void (*event)(const struct relay_event *e, void *ctx); /* NULL while closing */
     void *ctx;
     bool is_pumping, is_over;
@@ -219,6 +219,7 @@ static void destroy(struct turn_client_run *r)
     }
     loop_timer_free(r->timer);
     turn_client_free(r->core);
+    free(r->tag);
     free(r);
 }
 
@@ -312,7 +313,7 @@ int turn_client_run_new(struct turn_client_run **out, struct loop *l,
     *r = (struct turn_client_run){.loop = l,
                                   .server = cfg->server,
                                   .log = cfg->log,
-                                  .tag = cfg->tag,
+                                  .tag = strdup(cfg->tag),
                                   .event = cfg->event,
                                   .ctx = cfg->ctx};
     const struct turn_client_config core = {.username = cfg->username,
@@ -324,7 +325,7 @@ int turn_client_run_new(struct turn_client_run **out, struct loop *l,
                                             .max_data = 8};
     const struct turn_client_env env = {.random = random_bytes};
     const struct tcp_options opt = {.timeout_ms = cfg->connect_ms};
-    int err = turn_client_new(&r->core, &core, &env);
+    int err = r->tag ? turn_client_new(&r->core, &core, &env) : ERR_NOMEM;
     if (!err) {
         err = loop_timer_new(&r->timer, l, on_timer, r);
     }

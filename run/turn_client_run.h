@@ -31,7 +31,7 @@ struct turn_client_run_config {
     struct addr server;
     struct slice username, password; /* copied */
     const struct log *log;
-    const char *tag;     /* what the log lines belong to; outlives this */
+    const char *tag;     /* what the log lines belong to; copied */
     uint32_t connect_ms; /* how long the server's TCP may take */
     void (*event)(const struct relay_event *e, void *ctx);
     void *ctx;

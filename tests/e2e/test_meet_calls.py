@@ -1,4 +1,6 @@
 """causeway-meet in calls that go on: taken over, ended by a second offer, too many of them."""
+import os
+import signal
 import stat
 
 import pytest
@@ -44,3 +46,17 @@ def test_a_live_share_is_taken_over_and_its_picture_goes(meet, viewer):
     assert spaces(m)["demo"]["state"] == "connecting"
     assert spaces(m)["demo"]["width"] == 0
     second.close()
+
+
+def test_the_turn_server_dies_after_the_call(meet, programs):
+    edge = programs("edge", "--listen", "127.0.0.1:0", "--realm", "r", "--user", "turn:secret",
+                    "--relay-address", "127.0.0.1", "--log", "json")
+    m = meet("--allow-unencrypted-media", "--turn", edge.wait_event("listening")["addr"],
+             "--turn-user", "turn:secret")
+    assert m.caller.invite("demo", offer())[0] == 200
+    os.kill(edge.pid, signal.SIGSTOP)  # so that it does not answer when the relay is given back
+    m.caller.close()
+    m.wait_event("share-ended")
+    m.wait_event("rdp-viewer-exit")
+    os.kill(edge.pid, signal.SIGKILL)
+    m.wait_event("relay-control-closed")
