@@ -1,10 +1,11 @@
 """The whole walkthrough: `causeway demo --once`, and what its capture must show."""
 import json
+import re
 import subprocess
 
 import pytest
 
-from conftest import free_port
+from conftest import TOP, free_port
 
 DEMO_S = 90
 EDGE, MEET = "10.48.54.229", "10.48.54.230"
@@ -145,6 +146,39 @@ def test_the_data_connection_has_checks_and_answers_both_ways(run, stun):
     for side, kinds in both.items():
         assert b"\x00\x01" in kinds, f"no Binding request from {side}"
         assert b"\x01\x01" in kinds, f"no Binding success from {side}"
+
+
+def sizes_in_the_page():
+    """The rows of docs/walkthrough.md's two tables of messages: [[(source, bytes), ...], ...]"""
+    text = (TOP / "docs" / "walkthrough.md").read_text()
+    tables = re.findall(r"^\| message \| from \| bytes .*?\n\n", text, re.M | re.S)
+    return [[(EDGE if side == "E" else MEET, int(size)) for side, size in
+             re.findall(r"^\| [^|]+ \| ([EM]) \| (\d+) ", t, re.M)] for t in tables]
+
+
+def message_sizes(stream):
+    """Bytes of each message of a data connection: bare STUN at the head, then frames."""
+    sizes, at = [20 + int.from_bytes(stream[2:4], "big")], 20 + int.from_bytes(stream[2:4], "big")
+    while at + 2 <= len(stream):
+        sizes.append(2 + int.from_bytes(stream[at:at + 2], "big"))
+        at += sizes[-1]
+    return sizes
+
+
+def test_the_documented_sizes_are_the_captures(run, stun):
+    control, data = sizes_in_the_page()
+    pcap = run[1] / "demo.pcap"
+    keepalive = (MEET, 28)  # comes after 5 s; the run ends before
+    assert control[-1] == keepalive
+    rows = tshark(pcap, f"stun and tcp.stream == {stun[0][0]}", "ip.src", "tcp.len")
+    seen = [(src, int(size)) for src, size in rows if (src, int(size)) != keepalive]
+    assert seen[:len(control) - 1] == control[:-1]
+    stream = next(m[0] for m in stun if m[2] == BIND_CONN | SUCCESS)
+    for side in (EDGE, MEET):
+        wanted = [size for src, size in data if src == side]
+        got = message_sizes(payloads(pcap, stream, side))[:len(wanted)]
+        # Checks and answers of the two sides cross; RDP comes after them.
+        assert sorted(got) == sorted(wanted), f"{side}: {got}, documented: {wanted}"
 
 
 def test_nothing_is_left_behind(run):
