@@ -63,7 +63,8 @@ struct addr tcp_local(const struct tcp *t);
 struct addr tcp_peer(const struct tcp *t);
 
 /* Joins two streams for good: bytes held by either go over first, then both ways with bounded
- * buffers; half-close is carried through. Both streams belong to the pipe from here on; their
+ * buffers; half-close is carried through, and what one side sent before it broke still reaches
+ * the other. Both streams belong to the pipe from here on; their
  * events are not called again. `done` is called once, after both are gone. */
 struct tcp_pipe;
 struct tcp_pipe_count {

@@ -6,6 +6,7 @@
 
 struct tcp_pipe {
     struct tcp *a, *b;
+    struct tcp *broken; /* the side that failed first */
     struct tcp_pipe_count count;
     struct loop_task later;
     bool over;
@@ -22,6 +23,9 @@ static bool can_read(const struct tcp *from, const struct tcp *to)
 int tcp_pipe_wants(const struct tcp_pipe *p, const struct tcp *t)
 {
     const struct tcp *other = t == p->a ? p->b : p->a;
+    if (p->broken) {
+        return LOOP_WRITE; /* asked of the other side only: see drain */
+    }
     bool writes = t->out_len > 0 || other->in_len > 0;
     return (can_read(t, other) ? LOOP_READ : 0) | (writes ? LOOP_WRITE : 0);
 }
@@ -50,19 +54,6 @@ static void pass(struct tcp *from, struct tcp *to, uint64_t *count)
     }
 }
 
-/* One side broke: what it had sent still goes to the other, as far as that takes it. */
-static void give_last(struct tcp *from, struct tcp *to)
-{
-    struct slice held = slice_of(from->in, from->in_len);
-    to->pipe = NULL;
-    if (held.len == 0 || to->want_fin || tcp_write(to, held, slice_of(NULL, 0))) {
-        tcp_close(to);
-    } else {
-        tcp_close_when_sent(to);
-    }
-    tcp_close(from);
-}
-
 static void bury(void *ctx)
 {
     free(ctx);
@@ -79,15 +70,44 @@ static void end(struct tcp_pipe *p)
 static void finish(struct tcp_pipe *p)
 {
     end(p);
-    if (p->a->failed && !p->b->failed) {
-        give_last(p->a, p->b);
-    } else if (p->b->failed && !p->a->failed) {
-        give_last(p->b, p->a);
-    } else {
-        tcp_close(p->a);
-        tcp_close(p->b);
-    }
+    tcp_close(p->a);
+    tcp_close(p->b);
     p->done(p, p->ctx);
+}
+
+/* A FIN, and no reset: the last bytes may be under way still. */
+static void finish_after(struct tcp_pipe *p, struct tcp *from, struct tcp *to)
+{
+    end(p);
+    to->pipe = NULL;
+    tcp_close_when_sent(to);
+    tcp_close(from);
+    p->done(p, p->ctx);
+}
+
+/* A side that broke may have said much before, which waits in the kernel while the other reads
+ * slowly: a part of it at a time, until that is out or the other breaks as well. */
+static void drain(struct tcp_pipe *p)
+{
+    bool is_a = p->broken == p->a;
+    struct tcp *from = p->broken, *to = is_a ? p->b : p->a;
+    uint64_t *count = is_a ? &p->count.a_to_b : &p->count.b_to_a;
+    struct slice all = slice_of(from->in, from->in_len);
+    if (to->connecting && !to->failed) {
+        return;
+    }
+    tcp_flush(to);
+    if (to->out_len > 0 && !to->failed) {
+        return;
+    }
+    if (to->failed || (all.len == 0 && !tcp_read_once(from, &all))) {
+        finish_after(p, from, to);
+        return;
+    }
+    size_t sent;
+    tcp_send_now(to, all, slice_of(NULL, 0), &sent);
+    *count += sent;
+    tcp_keep(from, all, sent);
 }
 
 void tcp_pipe_event(struct tcp_pipe *p)
@@ -95,15 +115,20 @@ void tcp_pipe_event(struct tcp_pipe *p)
     if (p->over) {
         return;
     }
-    pass(p->a, p->b, &p->count.a_to_b);
-    pass(p->b, p->a, &p->count.b_to_a);
-    bool ended = p->a->eof && p->b->eof && p->a->fin && p->b->fin;
-    if (p->a->failed || p->b->failed || ended) {
-        finish(p);
-        return;
+    if (!p->broken) {
+        pass(p->a, p->b, &p->count.a_to_b);
+        pass(p->b, p->a, &p->count.b_to_a);
+        p->broken = p->a->failed ? p->a : p->b->failed ? p->b : NULL;
     }
-    tcp_watch(p->a);
-    tcp_watch(p->b);
+    if (p->broken) {
+        drain(p);
+    } else if (p->a->eof && p->b->eof && p->a->fin && p->b->fin) {
+        finish(p);
+    }
+    if (!p->over) {
+        tcp_watch(p->a);
+        tcp_watch(p->b);
+    }
 }
 
 static void begin(void *ctx)
