@@ -19,6 +19,13 @@ void client_close(struct client *c)
     client_end(c);
 }
 
+/* At once: for one that is owed nothing, and must not stay on beyond its turn. */
+static void client_drop(struct client *c)
+{
+    tcp_close(c->tcp);
+    client_end(c);
+}
+
 static size_t on_data(struct tcp *t, struct slice bytes, void *ctx)
 {
     struct client *c = ctx;
@@ -43,7 +50,7 @@ static size_t on_data(struct tcp *t, struct slice bytes, void *ctx)
         }
         c = client_find(r, id);
         if (got == PARSE_BAD && c) {
-            client_close(c);
+            client_drop(c);
             return bytes.len;
         }
     }
@@ -128,6 +135,11 @@ void client_send(struct client *c, const struct turn_action *a)
         rl->dropped++;
         return;
     }
+    /* Answers go to anybody, but not into the memory of one who never reads them. */
+    if (tcp_is_full(c->tcp) && !turn_server_conn_used(c->run->core, c->id)) {
+        client_drop(c);
+        return;
+    }
     int err = tcp_write(c->tcp, slice_of(a->head, a->head_len), a->body);
     if (!err && a->tail_len > 0) {
         err = tcp_write(c->tcp, slice_of(zeros, a->tail_len), slice_of(NULL, 0));
@@ -145,7 +157,7 @@ void clients_sweep(struct turn_run *r)
         next = c->next;
         bool idles = now_ms - c->seen_ms >= 1000ull * r->cfg.idle_s;
         if (idles && !turn_server_conn_used(r->core, c->id)) {
-            client_close(c);
+            client_drop(c);
         }
     }
 }
