@@ -46,7 +46,6 @@ struct peer_link { /* a peer's TCP connection, and the pipe it becomes part of *
     struct tcp *tcp;
     struct tcp_pipe *pipe;
     struct tcp_pipe_count count; /* client to peer, peer to client; when the pipe has ended */
-    bool is_open;
 };
 
 struct ports { /* which of the relays' ports are taken, as far as we know */

@@ -65,7 +65,6 @@ static void on_connected(struct tcp *t, void *ctx)
 {
     struct peer_link *p = ctx;
     tcp_pause(t);
-    p->is_open = true;
     turn_server_tcp_opened(p->run->core, loop_now_ms(p->run->loop), p->id, true);
     run_actions(p->run);
 }
