@@ -202,10 +202,42 @@ static bool read_listen(struct edge_conf *e, struct conf *c)
             return false;
         }
     }
+    e->policy.own_loopback = any;
     if (any && !add_interfaces(e)) {
         conf_fail(c, "listen", 0, "this machine has too many addresses (at most %d): name them",
                   TURN_OWN_MAX);
         return false;
+    }
+    return true;
+}
+
+static bool read_external(struct edge_conf *e, struct conf *c)
+{
+    struct turn_config *s = &e->run.server;
+    if (conf_count(c, "external-address") == 0) {
+        return true;
+    }
+    s->external_ip = conf_addr(c, "external-address", 0);
+    bool is_ip6 = s->external_ip.family == ADDR_IP6;
+    if (addr_is_any(&s->external_ip) || !(is_ip6 ? s->relay_ip6 : s->relay_ip4)) {
+        conf_fail(c, "external-address", 0,
+                  "must be a real address of the same family as a relay-address");
+        return false;
+    }
+    return true;
+}
+
+/* A relay may be a peer by its port. Were a listener's among those, clients could connect to
+ * the server through itself, again and again. */
+static bool listens_apart(const struct edge_conf *e, struct conf *c)
+{
+    for (size_t i = 0; i < e->run.n_listen; i++) {
+        uint16_t port = e->run.listen[i].port;
+        if (port >= e->run.relay_first && port <= e->run.relay_last) {
+            conf_fail(c, "listen", i, "port %u is one of relay-ports: not with relay-to-relay",
+                      port);
+            return false;
+        }
     }
     return true;
 }
@@ -234,8 +266,8 @@ static bool read_relays(struct edge_conf *e, struct conf *c)
     }
     e->run.server.relay_ip4 = e->run.relay_ip4.family != ADDR_NONE;
     e->run.server.relay_ip6 = e->run.relay_ip6.family != ADDR_NONE;
-    if (conf_count(c, "external-address") > 0) {
-        e->run.server.external_ip = conf_addr(c, "external-address", 0);
+    if (!read_external(e, c)) {
+        return false;
     }
     const struct addr *own[] = {&e->run.relay_ip4, &e->run.relay_ip6,
                                 &e->run.server.external_ip};
@@ -247,6 +279,9 @@ static bool read_relays(struct edge_conf *e, struct conf *c)
     }
     conf_ports(c, "relay-ports", &e->run.relay_first, &e->run.relay_last);
     if (conf_bool(c, "relay-to-relay")) {
+        if (!listens_apart(e, c)) {
+            return false;
+        }
         e->policy.relay_first = e->run.relay_first;
         e->policy.relay_last = e->run.relay_last;
         for (size_t i = 0; i < sizeof own / sizeof *own; i++) {

@@ -14,6 +14,14 @@ static bool in_nets(const struct addr_net *nets, size_t n, const struct addr *a)
 
 static bool is_own(const struct turn_policy *p, const struct addr *a)
 {
+    static const struct addr_net loopback = {
+        {ADDR_IP4, {127}, 0},
+        8
+    };
+    /* The kernel takes 0.0.0.0 and :: for this machine. */
+    if (addr_is_any(a) || (p->own_loopback && addr_net_has(&loopback, a))) {
+        return true;
+    }
     for (size_t i = 0; i < p->n_own; i++) {
         struct addr inner;
         if (addr_ip_eq(&p->own[i], a) ||

@@ -13,6 +13,7 @@ struct turn_policy {
     struct addr_net allow[TURN_NETS_MAX], deny[TURN_NETS_MAX];
     struct addr own[TURN_OWN_MAX]; /* listeners' and relays' addresses; ports do not count */
     size_t n_allow, n_deny, n_own;
+    bool own_loopback; /* a listener on 0.0.0.0 answers on all of 127.0.0.0/8 */
     /* Unless 0: these ports of our own `relay` addresses may be peers, as two clients of this
      * server are to each other. They must pass `deny`, `allow` and the rest all the same. */
     uint16_t relay_first, relay_last;
@@ -21,6 +22,7 @@ struct turn_policy {
 
 /* NULL: allowed. Otherwise why not, a literal ("own-address", "denied", "loopback", "private",
  * ...). Port 0 stands for any port. An address that embeds an IPv4 one is judged as both.
- * Order: the server's own addresses are refused whatever is allowed; then `deny`; then `allow`;
+ * Order: the server's own addresses, and the unspecified ones, are refused whatever is allowed;
+ * then `deny`; then `allow`;
  * then everything special. */
 const char *turn_policy_refuses(const struct turn_policy *p, const struct addr *peer);

@@ -248,6 +248,16 @@ def test_own_listener_is_refused_whatever_is_allowed(edge, opened):
     assert control.permit(EDGE) == 403
 
 
+@pytest.mark.parametrize("host", ["0.0.0.0", "127.0.0.1", "127.9.9.9"])
+def test_a_wildcard_listener_is_no_peer_at_any_address(programs, opened, host):
+    p = programs("edge", "--listen", "0.0.0.0:0", "--relay-address", EDGE, "--realm", "TANDBERG",
+                 "--user", "turn:secret", "--peer-allow", "0.0.0.0/0", "--log", "json")
+    port = int(p.wait_event("listening")["addr"].rsplit(":", 1)[1])
+    control = opened(tc.Turn((EDGE, port)))
+    control.allocate()
+    assert control.connect_to(host, port).code == 403
+
+
 def test_the_end_of_the_control_connection_ends_everything(edge, opened):
     control, peer, data = joined(edge(), opened)
     control.close()
@@ -267,6 +277,12 @@ def test_the_end_of_the_control_connection_ends_everything(edge, opened):
     ("listen = 127.0.0.1:3478\nuser = a:b\nuser = a:c\n", ["user", "twice"]),
     ("listen = 127.0.0.1:3478\n", ["user"]),
     ("listen = 0.0.0.0:3478\nuser = a:b\n", ["relay-address"]),
+    ("listen = 127.0.0.1:3478\nuser = a:b\nexternal-address = 2001:db8::1\n",
+     ["edge.conf:3", "external-address"]),
+    ("listen = 127.0.0.1:3478\nuser = a:b\nexternal-address = 0.0.0.0\n",
+     ["edge.conf:3", "external-address"]),
+    ("listen = 127.0.0.1:3478\nuser = a:b\nrelay-ports = 3000-4000\nrelay-to-relay = on\n",
+     ["edge.conf:1", "relay-to-relay"]),
 ])
 def test_check_names_file_line_and_key(build, tmp_path, text, words):
     conf = tmp_path / "edge.conf"

@@ -93,7 +93,7 @@ static void special_ones_are_refused_by_name(void **state)
     (void)state;
     static const char *const rows[][2] = {
         {"127.0.0.1",        "loopback"    },
-        {"0.0.0.0",          "unspecified" },
+        {"0.1.2.3",          "unspecified" },
         {"10.1.2.3",         "private"     },
         {"172.31.0.1",       "private"     },
         {"192.168.0.1",      "private"     },
@@ -101,7 +101,6 @@ static void special_ones_are_refused_by_name(void **state)
         {"100.64.0.1",       "shared"      },
         {"239.1.1.1",        "multicast"   },
         {"::1",              "loopback"    },
-        {"::",               "unspecified" },
         {"fe80::1",          "link-local"  },
         {"fd00::1",          "unique-local"},
         {"ff02::1",          "multicast"   },
@@ -136,6 +135,37 @@ static void own_goes_before_deny_before_allow(void **state)
     assert_null(turn_policy_refuses(&p, &allowed));
 }
 
+/* To connect to 0.0.0.0 or :: is to connect to oneself. */
+static void the_unspecified_address_is_always_our_own(void **state)
+{
+    (void)state;
+    struct turn_policy p = {.n_allow = 3};
+    p.allow[0] = net_of("0.0.0.0/0");
+    p.allow[1] = net_of("::/0");
+    p.allow[2] = net_of("0.0.0.0/32");
+    static const char *const texts[] = {"0.0.0.0:80", "::", "::ffff:0.0.0.0", "64:ff9b::"};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        struct addr a = addr_of(texts[i]);
+        const char *why = turn_policy_refuses(&p, &a);
+        assert_non_null(why);
+        assert_string_equal(why, "own-address");
+    }
+    struct addr other = addr_of("10.0.0.1");
+    assert_null(turn_policy_refuses(&p, &other));
+}
+
+static void a_wildcard_listeners_loopback_is_our_own(void **state)
+{
+    (void)state;
+    struct turn_policy p = {.n_allow = 1, .own_loopback = true};
+    p.allow[0] = net_of("127.0.0.0/8");
+    struct addr a = addr_of("127.9.9.9:3478"), mapped = addr_of("::ffff:127.0.0.9");
+    assert_string_equal(turn_policy_refuses(&p, &a), "own-address");
+    assert_string_equal(turn_policy_refuses(&p, &mapped), "own-address");
+    p.own_loopback = false;
+    assert_null(turn_policy_refuses(&p, &a));
+}
+
 static void own_relays_may_be_peers_by_port_only_if_set(void **state)
 {
     (void)state;
@@ -158,6 +188,8 @@ int main(void)
         cmocka_unit_test(no_spelling_gets_past),
         cmocka_unit_test(special_ones_are_refused_by_name),
         cmocka_unit_test(own_goes_before_deny_before_allow),
+        cmocka_unit_test(the_unspecified_address_is_always_our_own),
+        cmocka_unit_test(a_wildcard_listeners_loopback_is_our_own),
         cmocka_unit_test(own_relays_may_be_peers_by_port_only_if_set),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
