@@ -17,6 +17,7 @@
 #include "lib/share/encode.h"
 
 #include "io/child.h"
+#include "io/shm.h"
 
 #include "cmd/lab/pattern.h"
 
@@ -254,10 +255,11 @@ static int write_cookie(struct screen *s)
 
 static int start_x(struct screen *s)
 {
-    int pair[2], err;
+    int pair[2];
     char size[32], auth[96];
-    if (pipe2(pair, O_CLOEXEC | O_NONBLOCK)) {
-        return ERR_SYSTEM;
+    int err = io_stream_pair(pair);
+    if (err) {
+        return err;
     }
     s->number_fd = pair[0];
     snprintf(size, sizeof size, "%ux%ux24", s->spec.width, s->spec.height);
