@@ -113,10 +113,11 @@ void chan_request(struct turn_server *s, struct call *c)
     report_put(s, "channel", NULL, a)->peer = c->req.peer;
 }
 
+/* A channel may outlive the permission that came with it. */
 void chan_data(struct turn_server *s, struct call *c)
 {
     const struct chan *ch = c->alloc ? chan_of_number(s, c->alloc, c->req.channel) : NULL;
-    if (ch) {
+    if (ch && perm_has(s, c->alloc, &ch->peer)) {
         relay_send(s, c->alloc, &ch->peer, c->req.data);
     }
 }

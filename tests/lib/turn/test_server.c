@@ -347,6 +347,17 @@ static void channels_bind_one_number_to_one_peer(void **state)
     struct addr peer = bench_addr(peer_text);
     assert_true(d && addr_eq(&d->addr, &peer) && slice_eq(d->body, slice_str("hi")));
     assert_ptr_equal(d->body.p, data + 4); /* not copied */
+    /* The channel outlives the permission, which counts both ways (RFC 8656 9). */
+    bench_tick_to(b, b->now_ms + 300000);
+    assert_int_equal(turn_server_stats(b->s).channels, 1);
+    assert_int_equal(from_peer(b, relay, peer_text), 0);
+    assert_int_equal(turn_server_from_client(b->s, b->now_ms, &c, slice_of(data, 6)), OK);
+    bench_drain(b);
+    assert_null(bench_did(b, TURN_DO_RELAY_SEND, 0));
+    assert_int_equal(bind_channel(b, &c, 0x4000, peer_text), 0);
+    assert_int_equal(turn_server_from_client(b->s, b->now_ms, &c, slice_of(data, 6)), OK);
+    bench_drain(b);
+    assert_non_null(bench_did(b, TURN_DO_RELAY_SEND, 0));
     bench_tick_to(b, b->now_ms + 600000);
     assert_int_equal(turn_server_stats(b->s).channels, 0);
 }
