@@ -118,6 +118,9 @@ static void reserve_forget(struct turn_server *s, struct reserve *r)
 {
     timerq_clear(&s->timers, &r->timer);
     map_remove(&s->reserve_by_token, &r->by_token);
+    if (r->user) {
+        user_give(s, r->user);
+    }
     pool_give(&s->reserves, r);
 }
 
@@ -127,13 +130,18 @@ void reserve_end(struct turn_server *s, struct reserve *r)
     reserve_forget(s, r);
 }
 
-static struct reserve *reserve_new(struct turn_server *s, uint8_t family)
+static struct reserve *reserve_new(struct turn_server *s, const struct alloc *a, uint16_t *code)
 {
-    struct reserve *r = pool_take(&s->reserves);
+    struct user *u = user_take(s, slice_of(a->user->name, a->user->name_len), code);
+    struct reserve *r = u ? pool_take(&s->reserves) : NULL;
     if (!r) {
+        if (u) {
+            user_give(s, u);
+        }
         return NULL;
     }
-    r->family = family;
+    r->user = u;
+    r->family = a->family;
     do {
         s->env.random(&r->token, sizeof r->token, s->env.ctx);
     } while (r->token == 0 || reserve_find(s, r->token));
@@ -159,17 +167,24 @@ static struct alloc *alloc_new(struct turn_server *s, const struct call *c, stru
     return a;
 }
 
-/* Asks for the relay's port; turn_server_relay_opened() goes on. */
-static void open_relay(struct turn_server *s, struct alloc *a, const struct call *c,
-                       struct reserve *from)
+static void alloc_forget(struct turn_server *s, struct alloc *a)
 {
-    a->reserve = c->req.reserve_next ? reserve_new(s, a->family) : NULL;
+    timerq_clear(&s->timers, &a->timer);
+    map_remove(&s->alloc_by_tuple, &a->by_tuple);
+    secret_wipe(&a->key, sizeof a->key);
+    user_give(s, a->user);
+    pool_give(&s->allocs, a);
+}
+
+/* Asks for the relay's port; turn_server_relay_opened() goes on. */
+static void open_relay(struct turn_server *s, struct alloc *a, bool even, struct reserve *from)
+{
     struct turn_action *out = action_put(s, TURN_DO_RELAY_OPEN);
     out->relay = pool_id(&s->allocs, a);
     out->conn = a->conn.id;
     out->open.transport = a->transport;
     out->open.family = a->family;
-    out->open.even = c->req.even_port;
+    out->open.even = even;
     out->open.reserve = a->reserve ? pool_id(&s->reserves, a->reserve) : 0;
     if (from) {
         out->open.from = pool_id(&s->reserves, from);
@@ -187,6 +202,34 @@ static void alloc_again(struct turn_server *s, const struct call *c)
         /* RFC 8656 7.2: a retransmission gets the same answer. */
         reply_allocated(s, c, a);
     }
+}
+
+/* `from`: the port kept for it, or NULL. */
+static void alloc_start(struct turn_server *s, struct call *c, struct reserve *from)
+{
+    uint16_t code = 508;
+    bool is_his = from && user_is(from->user, c->req.username);
+    struct user *u = is_his ? from->user : user_take(s, c->req.username, &code);
+    struct alloc *a = u ? alloc_new(s, c, u) : NULL;
+    if (!a) {
+        if (u && !is_his) {
+            user_give(s, u);
+        }
+        reply_error(s, c, code, "too many allocations");
+        return;
+    }
+    if (is_his) {
+        from->user = NULL; /* what counted for the port now counts for the allocation */
+    }
+    if (c->req.reserve_next) {
+        a->reserve = reserve_new(s, a, &code);
+        if (!a->reserve) {
+            reply_error(s, c, code, "too many ports kept");
+            alloc_forget(s, a);
+            return;
+        }
+    }
+    open_relay(s, a, c->req.even_port, from);
 }
 
 void alloc_request(struct turn_server *s, struct call *c)
@@ -210,18 +253,7 @@ void alloc_request(struct turn_server *s, struct call *c)
         }
         c->req.family = from->family;
     }
-    struct user *u = user_take(s, c->req.username, &code);
-    if (!u) {
-        reply_error(s, c, code, "too many allocations");
-        return;
-    }
-    struct alloc *a = alloc_new(s, c, u);
-    if (!a) {
-        user_give(s, u);
-        reply_error(s, c, 508, "too many allocations");
-        return;
-    }
-    open_relay(s, a, c, from);
+    alloc_start(s, c, from);
 }
 
 static void reserve_start(struct turn_server *s, struct alloc *a)
@@ -303,9 +335,5 @@ void alloc_end(struct turn_server *s, struct alloc *a, const char *event, const 
         r->to_client = a->to_client;
     }
     action_put(s, TURN_DO_RELAY_CLOSE)->relay = pool_id(&s->allocs, a);
-    timerq_clear(&s->timers, &a->timer);
-    map_remove(&s->alloc_by_tuple, &a->by_tuple);
-    secret_wipe(&a->key, sizeof a->key);
-    user_give(s, a->user);
-    pool_give(&s->allocs, a);
+    alloc_forget(s, a);
 }

@@ -58,7 +58,7 @@ struct user { /* quota.c */
     uint8_t digest[32]; /* SHA-256 of the name: the key */
     uint8_t name[USERNAME_KEPT];
     size_t name_len;
-    uint32_t n_allocs;
+    uint32_t n_allocs; /* and ports kept */
 };
 
 struct alloc { /* alloc.c */
@@ -128,6 +128,7 @@ struct reserve { /* alloc.c: a port kept for RESERVATION-TOKEN */
     struct slot slot;
     struct map_link by_token;
     uint64_t token;
+    struct user *user; /* whose quota it counts against */
     uint8_t family;
     struct timer timer;
 };
@@ -193,7 +194,8 @@ void auth_begin(struct turn_server *s, struct call *c);
 void auth_drop_conn(struct turn_server *s, turn_id conn);
 
 /* quota.c */
-/* Counts one more allocation of the user. NULL, and the code to answer with, beyond a limit. */
+/* Counts one more allocation, or port kept, of the user. NULL, and the code to answer with,
+ * beyond a limit. */
 struct user *user_take(struct turn_server *s, struct slice name, uint16_t *code);
 void user_give(struct turn_server *s, struct user *u);
 bool user_is(const struct user *u, struct slice name);

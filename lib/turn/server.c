@@ -10,7 +10,7 @@ static int make_pools(struct turn_server *s)
 {
     size_t n = s->cfg.max_allocations;
     int err = pool_init(&s->allocs, n, sizeof(struct alloc), KIND_ALLOC);
-    err = err ? err : pool_init(&s->users, n, sizeof(struct user), KIND_USER);
+    err = err ? err : pool_init(&s->users, 2 * n, sizeof(struct user), KIND_USER);
     err = err ? err : pool_init(&s->reserves, n, sizeof(struct reserve), KIND_RESERVE);
     err =
         err ? err

@@ -248,6 +248,77 @@ static void an_unclaimed_reservation_is_closed_once(void **state)
     assert_true(bench_did(b, TURN_DO_RELAY_CLOSE, 0)->relay == kept);
 }
 
+static int allocate_pair(struct bench *b, const struct turn_conn *c)
+{
+    struct ask a;
+    ask_begin(b, &a, STUN_ALLOCATE);
+    stun_put_u32(&a.w, STUN_REQUESTED_TRANSPORT, TURN_UDP);
+    stun_put_u32(&a.w, STUN_EVEN_PORT, 0x80);
+    return ask_end(b, &a, c, &b->key);
+}
+
+static int allocate_kept(struct bench *b, const struct turn_conn *c, uint64_t token)
+{
+    struct ask a;
+    ask_begin(b, &a, STUN_ALLOCATE);
+    stun_put_u32(&a.w, STUN_REQUESTED_TRANSPORT, TURN_UDP);
+    stun_put_u64(&a.w, STUN_RESERVATION_TOKEN, token);
+    return ask_end(b, &a, c, &b->key);
+}
+
+/* A kept port holds a socket as an allocation does, also when that which it came with ends. */
+static void a_reservation_counts_against_its_user(void **state)
+{
+    struct bench *b = *state; /* four of one user */
+    struct turn_conn c = bench_udp("192.0.2.7:1"), d = bench_udp("192.0.2.7:2");
+    uint64_t token;
+    (void)challenge_of(b, &c);
+    assert_int_equal(bench_allocate(b, &c, TURN_UDP), 0);
+    assert_int_equal(bench_refresh(b, &c, 0), 0);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(allocate_pair(b, &c), 0);
+        assert_int_equal(bench_refresh(b, &c, 0), 0);
+    }
+    assert_int_equal(allocate_pair(b, &c), 486);
+    assert_null(bench_did(b, TURN_DO_RELAY_OPEN, 0));
+    assert_int_equal(turn_server_stats(b->s).allocations, 0);
+    bench_tick_to(b, b->now_ms + 30000);
+    assert_int_equal(allocate_pair(b, &c), 0);
+    /* Taken up by the same user it counts once, not twice. */
+    assert_int_equal(allocate_pair(b, &d), 0);
+    struct stun_msg m = bench_sent(b);
+    assert_int_equal(stun_get_u64(&m, STUN_RESERVATION_TOKEN, &token), OK);
+    d.client.port = 3;
+    assert_int_equal(bench_allocate(b, &d, TURN_UDP), 486);
+    assert_int_equal(allocate_kept(b, &d, token), 0);
+    assert_int_equal(bench_refresh(b, &d, 0), 0);
+    assert_int_equal(bench_allocate(b, &d, TURN_UDP), 0);
+}
+
+static void few_users(struct turn_config *cfg)
+{
+    cfg->max_allocations = 2;
+    cfg->max_per_user = 10;
+}
+
+/* RFC 8656 7.2: a pair that cannot be had in full is answered 508. */
+static void no_pair_is_given_without_its_token(void **state)
+{
+    struct bench *b = *state;
+    struct turn_conn c = bench_udp("192.0.2.7:1");
+    bench_stop(b);
+    bench_start(b, few_users);
+    assert_int_equal(bench_allocate(b, &c, TURN_UDP), 0);
+    assert_int_equal(bench_refresh(b, &c, 0), 0);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(allocate_pair(b, &c), 0);
+        assert_int_equal(bench_refresh(b, &c, 0), 0);
+    }
+    assert_int_equal(allocate_pair(b, &c), 508);
+    assert_null(bench_did(b, TURN_DO_RELAY_CLOSE, 0)); /* nothing was opened */
+    assert_int_equal(bench_allocate(b, &c, TURN_UDP), 0);
+}
+
 static void an_allocation_lives_as_long_as_it_is_refreshed(void **state)
 {
     struct bench *b = *state;
@@ -410,6 +481,8 @@ int main(void)
         T(quotas_hold_and_are_given_back),
         T(a_reserved_port_waits_for_its_token),
         T(an_unclaimed_reservation_is_closed_once),
+        T(a_reservation_counts_against_its_user),
+        T(no_pair_is_given_without_its_token),
         T(an_allocation_lives_as_long_as_it_is_refreshed),
         T(permissions_are_all_or_none_and_run_out),
         T(channels_bind_one_number_to_one_peer),
