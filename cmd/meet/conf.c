@@ -147,7 +147,7 @@ void meet_conf_read(const struct conf *c, struct meeting_config *cfg, struct log
                         .program = "causeway-meet",
                         .fd = 2};
     *cfg = (struct meeting_config){.log = log};
-    cfg->domain = slice_str(text_or_null(c, "domain"));
+    cfg->domain = text_or_null(c, "domain");
     if (conf_count(c, "turn")) {
         cfg->turn_server = conf_addr(c, "turn", 0);
         conf_pair(c, "turn-user", 0, &cfg->turn_username, &cfg->turn_password);

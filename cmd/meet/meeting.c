@@ -5,22 +5,27 @@
 
 #include "lib/base/text.h"
 
+#include "lib/sip/msg.h"
+
 #include "cmd/meet/share.h"
 #include "cmd/meet/share_impl.h"
 
 static struct space *space_find(const struct meeting *m, struct slice name)
 {
-    char text[SPACE_NAME_MAX + 1];
-    if (name.len == 0 || name.len > SPACE_NAME_MAX) {
-        return NULL;
-    }
-    memcpy(text, name.p, name.len);
-    text[name.len] = '\0';
     struct space *s = m->spaces;
-    while (s && !text_is(slice_str(s->name), text)) {
+    while (s && !text_is(name, s->name)) {
         s = s->next;
     }
     return s;
+}
+
+/* The space that the request URI names; NULL: none of ours. */
+static struct space *space_called(const struct meeting *m, const struct sip_action *a)
+{
+    uint8_t name[SPACE_NAME_MAX];
+    struct wr w = wr_over(name, sizeof name);
+    bool ours = !m->cfg.domain || text_is(a->target_host, m->cfg.domain);
+    return ours && sip_unescape(a->target_user, &w) == OK ? space_find(m, wr_done(&w)) : NULL;
 }
 
 static struct share *share_of(const struct meeting *m, sip_dialog d)
@@ -43,8 +48,7 @@ void meeting_answer(struct meeting *m, sip_dialog d, const struct sip_answer *a)
 
 static void invited(struct meeting *m, const struct sip_action *a)
 {
-    bool ours = m->cfg.domain.len == 0 || slice_eq(m->cfg.domain, a->target_host);
-    struct space *space = ours ? space_find(m, a->target_user) : NULL;
+    struct space *space = space_called(m, a);
     if (!space) {
         const struct sip_answer no = {
             .status = 404,

@@ -15,7 +15,7 @@ struct share;
 
 struct meeting_config {
     const struct log *log;
-    struct slice domain; /* of sip:NAME@DOMAIN; empty: any */
+    const char *domain; /* of sip:NAME@DOMAIN; NULL: any */
     struct addr turn_server;
     struct slice turn_username, turn_password;
     struct addr media_host[MEETING_HOSTS_MAX];

@@ -171,6 +171,31 @@ int sip_uri_split(struct slice uri, struct slice *user, struct slice *host)
     return host->len > 0 ? OK : ERR_MALFORMED;
 }
 
+static int hex_digit(uint8_t c)
+{
+    const char *digits = "0123456789abcdef";
+    const char *at = c ? strchr(digits, c >= 'A' && c <= 'F' ? c | 0x20 : c) : NULL;
+    return at ? (int)(at - digits) : -1;
+}
+
+int sip_unescape(struct slice part, struct wr *w)
+{
+    for (size_t i = 0; i < part.len; i++) {
+        uint8_t c = part.p[i];
+        if (c == '%') {
+            int high = part.len - i > 2 ? hex_digit(part.p[i + 1]) : -1;
+            int low = high >= 0 ? hex_digit(part.p[i + 2]) : -1;
+            if (low < 0) {
+                return ERR_MALFORMED;
+            }
+            c = (uint8_t)(high << 4 | low);
+            i += 2;
+        }
+        wr_u8(w, c);
+    }
+    return w->err;
+}
+
 struct slice sip_msg_find(const struct sip_msg *m, enum sip_h id)
 {
     for (size_t i = 0; i < m->n; i++) {

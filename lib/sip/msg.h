@@ -70,3 +70,6 @@ struct slice sip_addr_uri(struct slice value);
 struct slice sip_addr_name(struct slice value);
 /* "sip:user@host:port;x" in parts; ERR_UNSUPPORTED for a scheme other than sip and sips. */
 MUST_USE int sip_uri_split(struct slice uri, struct slice *user, struct slice *host);
+/* A part of a URI with its %XX turned into what they stand for (RFC 3261 19.1.4).
+ * ERR_MALFORMED: a percent sign without two digits. ERR_NOSPACE: `w` is too small. */
+MUST_USE int sip_unescape(struct slice part, struct wr *w);

@@ -60,3 +60,10 @@ def test_the_turn_server_dies_after_the_call(meet, programs):
     m.wait_event("rdp-viewer-exit")
     os.kill(edge.pid, signal.SIGKILL)
     m.wait_event("relay-control-closed")
+
+
+@pytest.mark.parametrize("called", ["demo", "DEMO", "d%65mo", "%44emo"])
+def test_a_space_is_found_however_its_uri_is_spelt(meet, called):
+    m = meet("--allow-unencrypted-media", "--domain", "Meet.EXAMPLE")
+    assert m.caller.invite(called, offer())[0] == 200
+    assert spaces(m)["demo"]["state"] == "connecting"

@@ -145,6 +145,39 @@ static void uris(void **state)
     assert_int_equal(sip_uri_split(slice_str("sip:a@b\r\nX: y"), &user, &host), ERR_MALFORMED);
 }
 
+static void escapes(void **state)
+{
+    static const struct {
+        const char *in, *out; /* out NULL: malformed */
+    } c[] = {
+        {"demo",      "demo" },
+        {"d%65mo%2E", "demo."},
+        {"%2b%2B",    "++"   },
+        {"",          ""     },
+        {"a%",        NULL   },
+        {"a%4",       NULL   },
+        {"%g0",       NULL   },
+        {"%0g",       NULL   },
+        {"%%41",      NULL   },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof c / sizeof *c; i++) {
+        size_t len = c[i].out ? strlen(c[i].out) : 16;
+        uint8_t *room = malloc(len + 1);
+        assert_non_null(room);
+        struct wr w = wr_over(room, len);
+        int err = sip_unescape(slice_str(c[i].in), &w);
+        assert_int_equal(err, c[i].out ? OK : ERR_MALFORMED);
+        if (c[i].out) {
+            assert_text(wr_done(&w), c[i].out);
+        }
+        free(room);
+    }
+    uint8_t small[3];
+    struct wr w = wr_over(small, sizeof small);
+    assert_int_equal(sip_unescape(slice_str("%64emo"), &w), ERR_NOSPACE);
+}
+
 static int release(void **state)
 {
     (void)state;
@@ -160,6 +193,7 @@ int main(void)
         cmocka_unit_test(every_truncation),
         cmocka_unit_test(too_many_headers),
         cmocka_unit_test(uris),
+        cmocka_unit_test(escapes),
     };
     return cmocka_run_group_tests(tests, NULL, release);
 }
