@@ -39,6 +39,12 @@ static const struct conf_option options[] = {
      .type = CONF_ADDR,
      .preset = "0.0.0.0:8080",
      .help = "where the page is served"},
+    {.name = "max-shares",
+     .type = CONF_NUMBER,
+     .min = 1,
+     .max = 200,
+     .preset = "20",
+     .help = "shares at a time, a causeway-rdp process each; more get 486"},
     {.name = "max-viewers",
      .type = CONF_NUMBER,
      .min = 1,
@@ -156,6 +162,7 @@ void meet_conf_read(const struct conf *c, struct meeting_config *cfg, struct log
     for (size_t i = 0; i < cfg->n_media_hosts; i++) {
         cfg->media_host[i] = conf_addr(c, "media-address", i);
     }
+    cfg->max_shares = (uint32_t)conf_number(c, "max-shares");
     cfg->allow_unencrypted = conf_bool(c, "allow-unencrypted-media");
     cfg->rdp_program = text_or_null(c, "rdp-program");
     cfg->sip = (struct sip_run_config){

@@ -20,6 +20,7 @@ struct meeting_config {
     struct slice turn_username, turn_password;
     struct addr media_host[MEETING_HOSTS_MAX];
     size_t n_media_hosts;
+    uint32_t max_shares; /* at a time, in all spaces */
     bool allow_unencrypted;
     const char *rdp_program;
     struct sip_run_config sip; /* action and ctx are filled in here */

@@ -52,6 +52,10 @@ static const struct refusal refuse_plain = {
         "Unencrypted media are not allowed here") "ms-diagnostics: 52017;reason=\"Encryption "
                                                   "levels dont match\";"
                                                   "source=\"causeway-meet\"\r\n"};
+/* Not 503, after which a proxy may take the whole server for down (RFC 3261 21.5.4). */
+static const struct refusal refuse_full = {
+    486, "As many screens are shared as max-shares allows",
+    WARNING(399, "Too many screens are shared at the moment") "Retry-After: 30\r\n"};
 static const struct refusal refuse_trouble = {
     500, "The server could not start what the share needs",
     WARNING(399, "The share could not be started: see the server's log")};
@@ -290,6 +294,18 @@ static void on_timer(void *ctx)
     }
 }
 
+/* Those that have ended count until their processes are told to: else one who calls again and
+ * again in one breath could start any number. The share that `space` has makes room. */
+static bool is_full(const struct space *space)
+{
+    const struct meeting *m = space->meeting;
+    size_t n = 0;
+    for (const struct share *s = m->shares; s; s = s->next) {
+        n += s != space->share || s->phase == SHARE_OVER;
+    }
+    return n >= m->cfg.max_shares;
+}
+
 static const struct refusal *judge(const struct meeting *m, const struct sip_action *a,
                                    const char **detail)
 {
@@ -380,6 +396,7 @@ int share_new(struct share **out, struct space *space, const struct sip_action *
     struct meeting *m = space->meeting;
     const char *detail;
     const struct refusal *no = judge(m, a, &detail);
+    no = no ? no : is_full(space) ? &refuse_full : NULL;
     struct share *s = no ? NULL : calloc(1, sizeof *s);
     *out = NULL;
     if (!s) {

@@ -1,5 +1,6 @@
 """causeway-meet in calls that go on: taken over, ended by a second offer, too many of them."""
 import os
+import re
 import signal
 import stat
 
@@ -67,3 +68,26 @@ def test_a_space_is_found_however_its_uri_is_spelt(meet, called):
     m = meet("--allow-unencrypted-media", "--domain", "Meet.EXAMPLE")
     assert m.caller.invite(called, offer())[0] == 200
     assert spaces(m)["demo"]["state"] == "connecting"
+
+
+def test_more_shares_than_allowed_are_busy(meet):
+    m = meet("--allow-unencrypted-media", "--max-shares", "1")
+    assert m.caller.invite("demo", offer())[0] == 200
+    second = Caller(m.caller.sock.getpeername())
+    status, head, _ = second.invite("other", offer())
+    assert status == 486
+    assert re.search(r"(?im)^retry-after: *\d+", head)
+    assert m.wait_event("share-refused")["why"].find("max-shares") > 0
+    assert second.invite("demo", offer())[0] == 200  # takes the place of the first
+    m.caller.close()
+    second.close()
+
+
+def test_a_burst_of_calls_does_not_start_a_process_each(meet):
+    m = meet("--allow-unencrypted-media", "--max-shares", "4")
+    for _ in range(40):
+        m.caller.send("INVITE", "demo", offer())
+    answers = [m.caller.answer()[0] for _ in range(40)]
+    assert 486 in answers and 200 in answers
+    started = [e for e in m.events if e["event"] == "rdp-viewer-start"]
+    assert len(started) < 40
