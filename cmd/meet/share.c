@@ -135,10 +135,20 @@ static void phase_set(struct share *s, enum share_phase phase, uint32_t patience
                   patience_ms ? loop_now_ms(s->meeting->loop) + patience_ms : UINT64_MAX);
 }
 
-static int answer(struct share *s)
+static int answer_ok(struct share *s, const struct sdp_share *mine,
+                     const struct sdp_offer *offer)
 {
     uint8_t buf[SDP_MAX];
     struct wr w = wr_over(buf, sizeof buf);
+    sdp_put(&w, s->session, s->sdp_version++, mine, offer);
+    const struct sip_answer ok = {
+        .status = 200, .content_type = slice_str("application/sdp"), .body = wr_done(&w)};
+    s->must_answer = false;
+    return w.err ? w.err : sip_run_answer(s->meeting->sip, s->dialog, &ok);
+}
+
+static int answer(struct share *s)
+{
     struct sdp_offer offer;
     struct ice_cand local, remote;
     const char *why;
@@ -162,11 +172,7 @@ static int answer(struct share *s)
         mine.at = local.addr;
         mine.remote_cand = remote.addr;
     }
-    sdp_put(&w, s->session, s->sdp_version++, &mine, &offer);
-    const struct sip_answer ok = {
-        .status = 200, .content_type = slice_str("application/sdp"), .body = wr_done(&w)};
-    s->must_answer = false;
-    return w.err ? w.err : sip_run_answer(s->meeting->sip, s->dialog, &ok);
+    return answer_ok(s, &mine, &offer);
 }
 
 /* Our candidates are there: now let the peer in, then answer. */
@@ -430,15 +436,36 @@ int share_new(struct share **out, struct space *space, const struct sip_action *
     return OK;
 }
 
+/* The offer's m=applicationsharing is gone or has port 0 (RFC 3264 8.2). */
+static void withdrawn(struct share *s, const struct sdp_offer *offer)
+{
+    struct sdp_share none = {.role = SDP_VIEWER};
+    share_run_local(s->media, &none);
+    if (answer_ok(s, &none, offer)) {
+        LOG(log_of(s), LOG_WARN, "second-offer-unanswered", LOG_S("space", s->tag));
+    }
+    share_end(s, "the sharer stopped sharing", "");
+}
+
 static void reinvited(struct share *s, const struct sip_action *a)
 {
     struct sdp_offer offer;
-    const char *why;
-    const struct sip_answer no = {.status = 488,
-                                  .headers = slice_str(refuse_unreadable.headers)};
-    if (a->body.len > SDP_MAX || sdp_read(a->body, &offer, &why) ||
-        offer.share_at == offer.n_media || keep_offer(s, a->body)) {
-        LOG(log_of(s), LOG_WARN, "second-offer-refused", LOG_S("space", s->tag));
+    const char *why = NULL;
+    const struct refusal *r = NULL;
+    if (a->body.len > SDP_MAX || sdp_read(a->body, &offer, &why)) {
+        r = &refuse_unreadable;
+    } else if (offer.share_at == offer.n_media) {
+        withdrawn(s, &offer);
+        return;
+    } else if (offer.share.is_secure) {
+        r = &refuse_secure;
+    } else if (keep_offer(s, a->body)) {
+        r = &refuse_trouble;
+    }
+    if (r) {
+        const struct sip_answer no = {.status = r->status, .headers = slice_str(r->headers)};
+        LOG(log_of(s), LOG_WARN, "second-offer-refused", LOG_S("space", s->tag),
+            LOG_S("why", r->why), LOG_S("detail", why));
         meeting_answer(s->meeting, s->dialog, &no);
         return;
     }

@@ -91,3 +91,34 @@ def test_a_burst_of_calls_does_not_start_a_process_each(meet):
     assert 486 in answers and 200 in answers
     started = [e for e in m.events if e["event"] == "rdp-viewer-start"]
     assert len(started) < 40
+
+
+def again(m, body):
+    """A second INVITE in the call that m.caller has: the first one's tag, and its answer."""
+    m.caller.n = 1
+    status, head, _ = m.caller.invite("demo", offer())
+    assert status == 200
+    tag = re.search(r"(?im)^to:.*?(;tag=\S+)", head).group(1)
+    m.caller.n -= 1  # the same Call-ID
+    m.caller.send("INVITE", "demo", body, to_tag=tag, cseq=2)
+    return tag, m.caller.answer()
+
+
+def test_a_second_offer_with_port_0_ends_the_share(meet):
+    m = meet("--allow-unencrypted-media")
+    tag, (status, _, body) = again(m, offer().replace("sharing 50041", "sharing 0"))
+    assert status == 200
+    assert re.search(r"(?m)^m=applicationsharing 0 TCP/RTP/AVP 127\r$", body)
+    assert m.wait_event("share-ended")["why"] == "the sharer stopped sharing"
+    m.caller.send("ACK", "demo", to_tag=tag, cseq=2)
+    assert m.caller.message()[0].startswith("BYE ")
+    assert spaces(m)["demo"]["state"] == "ended"
+
+
+def test_a_second_offer_that_cannot_be_taken_leaves_the_share(meet):
+    m = meet("--allow-unencrypted-media")
+    _, (status, head, _) = again(m, offer(proto="TCP/RTP/SAVP"))
+    assert status == 488
+    assert re.search(r"(?im)^warning: 399 .*SRTP", head)
+    assert m.wait_event("second-offer-refused")["why"]
+    assert spaces(m)["demo"]["state"] == "connecting"
