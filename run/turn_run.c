@@ -213,7 +213,8 @@ static int begin(struct turn_run *r)
         return err;
     }
     loop_timer_at(r->sweep, loop_now_ms(r->loop) + SWEEP_MS);
-    return listen_all(r);
+    err = listen_all(r);
+    return err ? err : relays_check(r);
 }
 
 int turn_run_new(struct turn_run **out, struct loop *l, const struct turn_run_config *cfg)

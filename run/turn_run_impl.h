@@ -84,6 +84,8 @@ void client_free(struct client *c); /* its stream is somebody else's, and the co
 void clients_sweep(struct turn_run *r);
 
 /* turn_run_relay.c */
+/* Can relays be opened at all? Better known at the start than from the first client. */
+MUST_USE int relays_check(struct turn_run *r);
 void relay_open(struct turn_run *r, const struct turn_action *a);
 void relay_close(struct relay *rl);
 struct relay *relay_find(struct turn_run *r, turn_id id);

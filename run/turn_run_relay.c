@@ -157,6 +157,25 @@ static bool open_kept(struct turn_run *r, const struct turn_action *a)
     return true;
 }
 
+int relays_check(struct turn_run *r)
+{
+    const struct addr *at[] = {&r->cfg.relay_ip4, &r->cfg.relay_ip6};
+    for (size_t i = 0; i < sizeof at / sizeof *at; i++) {
+        struct udp *u;
+        char text[ADDR_TEXT_MAX];
+        if (at[i]->family && udp_open(&u, r->loop, at[i], NULL, on_datagram, NULL)) {
+            LOG(r->cfg.log, LOG_ERROR, "relay-address-failed",
+                LOG_S("addr", addr_text(at[i], text)), LOG_S("why", strerror(errno)),
+                LOG_S("hint", "give one of this machine's addresses as relay-address"));
+            return ERR_SYSTEM;
+        }
+        if (at[i]->family) {
+            udp_close(u);
+        }
+    }
+    return OK;
+}
+
 void relay_open(struct turn_run *r, const struct turn_action *a)
 {
     bool ok = a->open.from ? open_kept(r, a) : open_new(r, a);

@@ -293,6 +293,13 @@ def test_check_names_file_line_and_key(build, tmp_path, text, words):
     assert all(w in got.stderr for w in words), got.stderr
 
 
+def test_a_relay_address_that_is_not_ours_is_named_at_the_start(programs):
+    p = programs("edge", "--listen", f"{EDGE}:0", "--user", "a:b", "--relay-address",
+                 "203.0.113.9", "--log", "json")
+    assert p.wait() == 1
+    p.wait_event("relay-address-failed", addr="203.0.113.9")
+
+
 def test_check_passes_a_right_one_and_reads_the_user_file(build, tmp_path):
     (tmp_path / "users").write_text("# people\nturn:secret\n\nother:s:e\n")
     conf = tmp_path / "edge.conf"
