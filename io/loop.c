@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include "io/loop_impl.h"
@@ -196,6 +197,16 @@ void io_random(void *out, size_t len)
         p += n > 0 ? n : 0;
         len -= n > 0 ? (size_t)n : 0;
     }
+}
+
+uint64_t io_raise_descriptors(void)
+{
+    struct rlimit r;
+    if (getrlimit(RLIMIT_NOFILE, &r)) {
+        return 0;
+    }
+    struct rlimit most = {.rlim_cur = r.rlim_max, .rlim_max = r.rlim_max};
+    return setrlimit(RLIMIT_NOFILE, &most) ? r.rlim_cur : r.rlim_max;
 }
 
 int loop_timer_new(struct loop_timer **out, struct loop *l, void (*fn)(void *ctx), void *ctx)

@@ -24,6 +24,9 @@ void *loop_uv(struct loop *l);
 /* Random bytes of the kernel; aborts when there are none, never returns weak ones. */
 void io_random(void *out, size_t len);
 
+/* Raises the process's limit of descriptors as far as it may go; gives what it then is. */
+uint64_t io_raise_descriptors(void);
+
 struct loop_timer;
 MUST_USE int loop_timer_new(struct loop_timer **out, struct loop *l, void (*fn)(void *ctx),
                             void *ctx);

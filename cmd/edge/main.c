@@ -11,12 +11,26 @@ static void on_signal(int signo, void *ctx)
     loop_stop(ctx);
 }
 
+/* With too few, strangers' connections can leave none for relays. */
+static void check_descriptors(const struct edge_conf *e)
+{
+    uint64_t have = io_raise_descriptors();
+    /* Each client's connection, each relay with a port kept and a pipe, a few of our own. */
+    uint64_t want = e->run.max_connections + 4ull * e->run.server.max_allocations + 64;
+    if (have < want) {
+        LOG(&e->log, LOG_WARN, "few-descriptors", LOG_N("have", have), LOG_N("want", want),
+            LOG_S("hint", "raise the limit (ulimit -Hn, LimitNOFILE), or lower max-connections "
+                          "or max-allocations"));
+    }
+}
+
 /* Reads the configuration, starts the server, and forgets the passwords. */
 static int start(struct edge_conf *e, struct conf *c, struct loop *l, struct turn_run **run)
 {
     if (!edge_conf_read(e, c)) {
         return ERR_MALFORMED;
     }
+    check_descriptors(e);
     io_random(e->run.server.nonce_secret, sizeof e->run.server.nonce_secret);
     int err = turn_run_new(run, l, &e->run);
     secret_wipe(e->run.server.nonce_secret, sizeof e->run.server.nonce_secret);

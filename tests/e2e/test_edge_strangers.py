@@ -2,6 +2,7 @@
 import contextlib
 import os
 import re
+import resource
 import socket
 import struct
 
@@ -50,6 +51,19 @@ def test_those_who_do_not_read_the_answers_are_cut_off(edge):
                     s.sendall(BINDING_REQUEST * 4000)
         wait_until("all are cut off", lambda: descriptors(program) == open_before)
     assert peak_mib(program) - before < 20
+
+
+@pytest.mark.parametrize("hard", [4096, 64])
+def test_it_takes_the_descriptors_it_may_have(edge, hard):
+    def limit():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
+    program, server = edge(preexec_fn=limit)
+    program.wait_event("few-descriptors", have=hard)
+    if hard > 64:
+        with contextlib.ExitStack() as stack:
+            for _ in range(100):
+                stack.enter_context(socket.create_connection(server, TIMEOUT_S))
+            stack.enter_context(contextlib.closing(tc.Turn(server))).allocate()
 
 
 def test_a_stream_that_is_no_stun_holds_no_descriptor(edge):
