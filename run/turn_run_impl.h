@@ -66,7 +66,7 @@ struct turn_run {
     size_t n_clients;
     turn_id last_client; /* ids count up and never come again */
     struct ports udp_ports, tcp_ports;
-    struct log_limit noise, denials, full;
+    struct log_limit noise, denials, events, full;
     uint8_t scratch[65536 + 8]; /* a datagram and its padding, side by side */
 };
 

@@ -2,7 +2,8 @@
 #include "run/turn_run_impl.h"
 
 enum {
-    LINES_PER_S = 20 /* of each kind that a peer can cause at will */
+    DENIALS_PER_S = 20, /* of those that anybody can cause, and of those that clients can */
+    EVENTS_PER_S = 200  /* of all others: a client may refresh as often as it likes */
 };
 
 static bool is(const struct turn_report *p, const char *event)
@@ -51,17 +52,23 @@ static void put_counts(struct fields *f, struct turn_run *r, const struct turn_a
     }
 }
 
+static bool may_log(struct turn_run *r, const struct turn_report *p, uint32_t *held)
+{
+    uint64_t now_s = loop_now_ms(r->loop) / 1000;
+    if (!is(p, "deny")) {
+        return log_limit_pass(&r->events, now_s, EVENTS_PER_S, held);
+    }
+    return log_limit_pass(p->is_noise ? &r->noise : &r->denials, now_s, DENIALS_PER_S, held);
+}
+
 void run_report(struct turn_run *r, const struct turn_action *a)
 {
     const struct turn_report *p = &a->report;
-    struct log_limit *limit = p->is_noise ? &r->noise : &r->denials;
-    uint32_t held = 0;
+    uint32_t held;
     /* A first request without credentials is how every client begins. */
     bool is_usual = p->code == 401 && p->why && strcmp(p->why, "no credentials") == 0;
     enum log_level level = is_usual ? LOG_DEBUG : LOG_INFO;
-    if (level > r->cfg.log->level ||
-        (is(p, "deny") &&
-         !log_limit_pass(limit, loop_now_ms(r->loop) / 1000, LINES_PER_S, &held))) {
+    if (level > r->cfg.log->level || !may_log(r, p, &held)) {
         return;
     }
     struct fields f = {.n = 0};

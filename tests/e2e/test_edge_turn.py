@@ -4,6 +4,7 @@ import hashlib
 import select
 import socket
 import subprocess
+import time
 
 import pytest
 
@@ -256,6 +257,24 @@ def test_a_wildcard_listener_is_no_peer_at_any_address(programs, opened, host):
     control = opened(tc.Turn((EDGE, port)))
     control.allocate()
     assert control.connect_to(host, port).code == 403
+
+
+def test_a_busy_client_does_not_fill_the_log(edge, opened):
+    server = edge()
+    control = opened(tc.Turn(server))
+    control.allocate()
+    want = (tc.PEER, lambda tid: tc.xor_addr(PEER, 0, tid))
+    begun, rounds = time.monotonic(), 3000
+    for _ in range(rounds // 50):
+        for _ in range(50):
+            control.send(tc.PERMISSION, [want])
+        for _ in range(50):
+            assert control.recv().code == 0
+    control.close()
+    elapsed = time.monotonic() - begun
+    lines = [e for e in edge.program.events if e["event"] == "permission"]
+    assert 0 < len(lines) <= 200 * (elapsed + 2)
+    assert len(lines) < rounds or elapsed > 10
 
 
 def test_the_end_of_the_control_connection_ends_everything(edge, opened):
