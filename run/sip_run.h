@@ -25,6 +25,7 @@ struct sip_run_config {
     bool tls_require_peer_cert;
     uint32_t max_flows; /* connections, in all */
     uint32_t idle_s;    /* a connection without a dialog is closed after this */
+    uint32_t silent_s;  /* and one that has never said anything after this; 0: idle_s */
     bool log_messages;  /* start lines, at debug level */
     /* All actions but SEND. Slices are good until it returns. It may call sip_run_* freely. */
     void (*action)(const struct sip_action *a, void *ctx);

@@ -125,6 +125,12 @@ void flow_send(struct flow *f, struct slice bytes)
     }
 }
 
+static void heard(struct flow *f)
+{
+    f->last_ms = loop_now_ms(f->r->loop);
+    f->has_spoken = true;
+}
+
 /* Takes the whole messages off the head of `in`; returns how many bytes that were. */
 static size_t take_messages(struct flow *f, struct slice in)
 {
@@ -139,13 +145,13 @@ static size_t take_messages(struct flow *f, struct slice in)
         if (p == PARSE_BAD) {
             flow_doom(f, "no SIP");
         } else if (message.len > 0) {
-            f->last_ms = loop_now_ms(f->r->loop);
+            heard(f);
             if (run_feed(f->r, f, message)) {
                 flow_doom(f, "malformed SIP");
             }
         } else if (used == 4) {
             flow_send(f, slice_str("\r\n")); /* RFC 5626 4.4.1: the pong */
-            f->last_ms = loop_now_ms(f->r->loop);
+            heard(f);
         }
         at += used;
     }
@@ -402,10 +408,13 @@ void flow_idle_check(void *run)
 {
     struct sip_run *r = run;
     uint64_t now = loop_now_ms(r->loop), idle_ms = (uint64_t)r->cfg.idle_s * 1000;
+    uint64_t silent_ms = r->cfg.silent_s ? (uint64_t)r->cfg.silent_s * 1000 : idle_ms;
     for (size_t i = 0; i < r->cfg.max_flows; i++) {
         struct flow *f = &r->flows[i];
-        if (f->used && now - f->last_ms >= idle_ms && !sip_ua_flow_in_use(r->ua, f->info.id)) {
-            flow_doom(f, "idle");
+        uint64_t patience_ms = f->has_spoken ? idle_ms : silent_ms;
+        if (f->used && now - f->last_ms >= patience_ms &&
+            !sip_ua_flow_in_use(r->ua, f->info.id)) {
+            flow_doom(f, f->has_spoken ? "idle" : "never said anything");
         }
     }
     loop_timer_at(r->idle_timer, now + (idle_ms < 4000 ? idle_ms / 4 + 1 : 1000));

@@ -26,6 +26,7 @@ struct flow {
     uint8_t *plain; /* TLS: decrypted, not whole yet; FLOW_PLAIN_MAX bytes */
     size_t n_plain;
     uint64_t last_ms; /* when something was heard */
+    bool has_spoken;  /* at least one message, or keep-alive, has come */
 };
 
 struct listener {

@@ -177,6 +177,7 @@ void meet_conf_read(const struct conf *c, struct meeting_config *cfg, struct log
         .tls_require_peer_cert = conf_count(c, "tls-ca") > 0,
         .max_flows = 512,
         .idle_s = 600,
+        .silent_s = 15,
         .log_messages = true,
     };
     for (size_t i = 0; i < cfg->sip.n_listen; i++) {

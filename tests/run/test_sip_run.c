@@ -13,6 +13,7 @@
 
 #include "io/tcp.h"
 #include "run/sip_run.h"
+
 #include "tests/lib/tls/make_certs.h"
 
 struct side {
@@ -420,6 +421,20 @@ static void a_silent_connection_is_closed(void **state)
     assert_true(loop_now_ms(loop) - begun >= 1000);
 }
 
+/* Half a message is not enough to keep a place for `idle_s`. */
+static void a_connection_that_never_spoke_goes_sooner(void **state)
+{
+    (void)state;
+    struct sip_run_config cfg = config(&callee, SIP_TCP, 1);
+    cfg.silent_s = 1;
+    start(&callee, &cfg, play_nothing);
+    uint64_t begun = loop_now_ms(loop);
+    raw_peer("OPT", 0);
+    run();
+    assert_true(raw.closed);
+    assert_true(loop_now_ms(loop) - begun >= 1000);
+}
+
 static void connections_are_capped(void **state)
 {
     (void)state;
@@ -501,6 +516,7 @@ int main(void)
         T(a_ping_gets_its_pong),
         T(other_protocols_are_shown_out),
         T(a_silent_connection_is_closed),
+        T(a_connection_that_never_spoke_goes_sooner),
         T(connections_are_capped),
         T(a_peer_that_does_not_read_is_dropped),
     };
