@@ -10,6 +10,10 @@
 #include "cmd/meet/share.h"
 #include "cmd/meet/share_impl.h"
 
+enum {
+    REPORTS_PER_S = 5 /* log lines any sender of SIP can cause */
+};
+
 static struct space *space_find(const struct meeting *m, struct slice name)
 {
     struct space *s = m->spaces;
@@ -74,9 +78,23 @@ static void invited(struct meeting *m, const struct sip_action *a)
     space->share = s;
 }
 
+/* What the endpoint refused by itself, which no share ever hears of. */
+static void reported(struct meeting *m, const struct sip_action *a)
+{
+    uint32_t held;
+    if (log_limit_pass(&m->reports, loop_now_ms(m->loop) / 1000, REPORTS_PER_S, &held)) {
+        LOG(m->cfg.log, LOG_WARN, "sip-refused", LOG_S("why", a->why), LOG_B("start", a->bytes),
+            LOG_N("held-back", held));
+    }
+}
+
 static void on_sip(const struct sip_action *a, void *ctx)
 {
     struct meeting *m = ctx;
+    if (a->what == SIP_DO_REPORT) {
+        reported(m, a);
+        return;
+    }
     if (a->what == SIP_DO_INVITED) {
         invited(m, a);
         return;

@@ -40,6 +40,7 @@ struct meeting {
     struct sip_run *sip;
     struct web *web;
     struct space *spaces;
+    struct log_limit reports;
     struct share *shares; /* all, those of spaces and those that are ending */
 };
 

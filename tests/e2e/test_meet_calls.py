@@ -122,3 +122,13 @@ def test_a_second_offer_that_cannot_be_taken_leaves_the_share(meet):
     assert re.search(r"(?im)^warning: 399 .*SRTP", head)
     assert m.wait_event("second-offer-refused")["why"]
     assert spaces(m)["demo"]["state"] == "connecting"
+
+
+def test_what_sip_refuses_by_itself_is_in_the_log(meet):
+    m = meet("--allow-unencrypted-media")
+    m.caller.sock.sendall(b"INVITE sip:demo@meet.example SIP/2.0\r\n"
+                          b"Via: SIP/2.0/TCP 127.0.0.1;branch=z9hG4bKx\r\n"
+                          b"From: <sip:a@b>;tag=1\r\nTo: <sip:demo@meet.example>\r\n"
+                          b"CSeq: 1 INVITE\r\nCall-ID: x\r\nContent-Length: 0\r\n\r\n")
+    assert m.caller.answer()[0] == 400
+    assert "Contact" in m.wait_event("sip-refused")["why"]
