@@ -6,6 +6,7 @@
 #include "lib/base/text.h"
 
 #include "cmd/meet/share_impl.h"
+#include "cmd/meet/sharer.h"
 
 enum {
     TURN_MS = 4000,         /* patience with the TURN server: the caller's is longer */
@@ -385,18 +386,6 @@ static void refuse(struct meeting *m, const struct sip_action *a, const struct r
     meeting_answer(m, a->dialog, &no);
 }
 
-/* The name, or the address without what may follow it, for people. */
-static void set_sharer(struct share *s, const struct sip_action *a)
-{
-    struct slice who = a->from_name.len ? a->from_name : a->from_uri;
-    if (!a->from_name.len && text_starts(who, "sip:")) {
-        who = slice_from(who, 4);
-    }
-    size_t n = who.len < sizeof s->sharer - 1 ? who.len : sizeof s->sharer - 1;
-    memcpy(s->sharer, n ? (const char *)who.p : "", n);
-    s->sharer[n] = '\0';
-}
-
 int share_new(struct share **out, struct space *space, const struct sip_action *a)
 {
     struct meeting *m = space->meeting;
@@ -418,7 +407,7 @@ int share_new(struct share **out, struct space *space, const struct sip_action *
     io_random(&s->session, sizeof s->session);
     s->session >>= 2; /* o= takes 63 bits in every reader */
     memcpy(s->tag, space->name, sizeof s->tag);
-    set_sharer(s, a);
+    sharer_text(s->sharer, sizeof s->sharer, a->from_name, a->from_uri);
     if (start(s, a)) {
         refuse(m, a, &refuse_trouble, NULL);
         share_free(s);
