@@ -196,6 +196,7 @@ struct ini_file {
     FILE *f;
     int line;
     bool too_long;
+    bool has_comment; /* the line in hand goes on behind its value */
 };
 
 /* As fgets. Counts lines, since the handler is not told, and notices those that inih would cut
@@ -209,6 +210,7 @@ static char *next_line(char *out, int size, void *ctx)
         in->too_long = true;
         return NULL;
     }
+    in->has_comment = s && (strstr(s, " ;") || strstr(s, "\t;"));
     return s;
 }
 
@@ -223,6 +225,11 @@ static int on_key(void *ctx, const char *section, const char *name, const char *
                 section);
     } else if (!o) {
         complain_unknown(c, FROM_FILE, in->line, slice_str(name));
+    } else if (o->secret && in->has_comment) {
+        /* It may be a comment; it may as well be half of a password, lost without a word. */
+        begin_complaint(c, FROM_FILE, in->line, name);
+        fprintf(stderr, "the value would end at the semicolon behind a blank, where a comment "
+                        "begins; take that away, or choose a secret without it\n");
     } else {
         struct value v = {.option = o, .source = FROM_FILE, .line = in->line};
         v.text = (char *)(uintptr_t)text; /* copied by keep() */

@@ -96,7 +96,7 @@ static int listen_at(struct sip_run *r, size_t n)
         return cannot_listen(r, n, errno ? strerror(errno) : err_text(err));
     }
     struct addr got = sip_run_addr(r, n);
-    LOG(r->cfg.log, LOG_INFO, "sip-listen",
+    LOG(r->cfg.log, LOG_INFO, "listening", LOG_S("for", "sip"),
         LOG_S("transport", sip_transport_names[l->transport]),
         LOG_S("addr", addr_text(&got, text)));
     return OK;

@@ -112,14 +112,14 @@ int front_end_new(struct front_end **out, struct loop *l, const struct front_end
     *f = (struct front_end){.loop = l, .cfg = *cfg};
     int err = tcp_listen(&f->listener, l, &cfg->listen, NULL, accepted, f);
     if (err) {
-        LOG(cfg->log, LOG_ERROR, "listen-failed", LOG_S("at", addr_text(&cfg->listen, text)),
+        LOG(cfg->log, LOG_ERROR, "listen-failed", LOG_S("addr", addr_text(&cfg->listen, text)),
             LOG_S("why", err_text(err)));
         front_end_free(f);
         return err;
     }
     struct addr at = tcp_listener_addr(f->listener);
     LOG(cfg->log, LOG_INFO, "listening", LOG_S("for", "sip"),
-        LOG_S("at", addr_text(&at, text)));
+        LOG_S("addr", addr_text(&at, text)));
     *out = f;
     return OK;
 }

@@ -107,18 +107,10 @@ static void on_sip(const struct sip_action *a, void *ctx)
 
 static void say_listening(const struct meeting *m)
 {
-    static const char *const names[] = {
-        [SIP_UDP] = "udp", [SIP_TCP] = "tcp", [SIP_TLS] = "tls"};
     char text[ADDR_TEXT_MAX];
-    for (size_t i = 0; i < m->cfg.sip.n_listen; i++) {
-        struct addr at = sip_run_addr(m->sip, i);
-        LOG(m->cfg.log, LOG_INFO, "listening", LOG_S("for", "sip"),
-            LOG_S("transport", names[m->cfg.sip.listen[i].transport]),
-            LOG_S("at", addr_text(&at, text)));
-    }
     struct addr at = web_addr(m->web);
     LOG(m->cfg.log, LOG_INFO, "listening", LOG_S("for", "web"), LOG_S("transport", "http"),
-        LOG_S("at", addr_text(&at, text)));
+        LOG_S("addr", addr_text(&at, text)));
 }
 
 int meeting_new(struct meeting **out, struct loop *l, const struct meeting_config *cfg)

@@ -108,8 +108,8 @@ def meet(programs):
         m = programs("meet", "--space", "demo", "--space", "other", "--sip", "tcp:127.0.0.1:0",
                   "--web", "127.0.0.1:0", "--media-address", "127.0.0.1", "--log", "json",
                   "--log-level", "debug", *more)
-        at = m.wait_event("listening", **{"for": "sip"})["at"].split(":")
-        web = m.wait_event("listening", **{"for": "web"})["at"]
+        at = m.wait_event("listening", **{"for": "sip"})["addr"].split(":")
+        web = m.wait_event("listening", **{"for": "web"})["addr"]
         m.wait_event("ready")
         m.caller = Caller((at[0], int(at[1])))
         callers.append(m.caller)
@@ -195,7 +195,7 @@ def test_it_is_called_over_each_transport(meet, transport, tmp_path):
                         tmp_path / "cert.pem"], check=True, capture_output=True, timeout=60)
         more += ["--tls-cert", tmp_path / "cert.pem", "--tls-key", tmp_path / "key.pem"]
     m = meet(*more)
-    at = [e["at"] for e in m.events if e["event"] == "listening" and e["transport"] == transport]
+    at = [e["addr"] for e in m.events if e["event"] == "listening" and e["transport"] == transport]
     host, port = at[-1].split(":")
     caller = Caller((host, int(port)), transport)
     status, _, body = caller.invite("demo", offer())

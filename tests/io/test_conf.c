@@ -107,6 +107,16 @@ static void each_mistake_in_the_file_names_its_line(void **state)
                                       "sections, remove that line");
 }
 
+static void a_secret_is_not_cut_at_a_comment(void **state)
+{
+    static const char why[] =
+        "1: user: the value would end at the semicolon behind a blank, where a comment "
+        "begins; take that away, or choose a secret without it";
+    (void)state;
+    file_fails("user = a:b ;c\n", why);
+    file_fails("user = a:b\t; who it is\n", why);
+}
+
 static void a_line_too_long_is_not_cut(void **state)
 {
     (void)state;
@@ -254,6 +264,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_mistake_in_the_file_names_its_line),
+        cmocka_unit_test(a_secret_is_not_cut_at_a_comment),
         cmocka_unit_test(a_line_too_long_is_not_cut),
         cmocka_unit_test(each_mistake_on_the_command_line_names_its_option),
         cmocka_unit_test(values_come_back_as_written),
