@@ -84,7 +84,7 @@ static void reported(struct meeting *m, const struct sip_action *a)
     uint32_t held;
     if (log_limit_pass(&m->reports, loop_now_ms(m->loop) / 1000, REPORTS_PER_S, &held)) {
         LOG(m->cfg.log, LOG_WARN, "sip-refused", LOG_S("why", a->why), LOG_B("start", a->bytes),
-            LOG_N("held-back", held));
+            LOG_N("held_back", held));
     }
 }
 
