@@ -96,6 +96,12 @@ static const struct conf_option options[] = {
      .max = 1000,
      .preset = "64",
      .help = "channels of one allocation"},
+    {.name = "max-answers",
+     .type = CONF_NUMBER,
+     .min = 0,
+     .max = 1000000,
+     .preset = "200",
+     .help = "answers a second over UDP to one address that has not shown a password; 0: any"},
     {.name = "max-lifetime",
      .type = CONF_NUMBER,
      .min = 600,
@@ -127,7 +133,7 @@ static const struct conf_option options[] = {
      .choices = "error|warn|info|debug",
      .preset = "info",
      .help = "the least that is logged"},
-    {.name = NULL                                                                        },
+    {.name = NULL        },
 };
 
 const struct conf_program edge_program = {
@@ -318,6 +324,7 @@ static bool read_limits(struct edge_conf *e, struct conf *c)
     s->max_unbound = number(c, "max-unbound");
     s->max_permissions = number(c, "max-permissions");
     s->max_channels = number(c, "max-channels");
+    s->max_unproven_per_s = number(c, "max-answers");
     s->lifetime_default_s = LIFETIME_DEFAULT_S;
     s->lifetime_max_s = number(c, "max-lifetime");
     s->nonce_life_s = number(c, "nonce-life");

@@ -20,7 +20,8 @@ enum {
     TEXT_KEPT = 128,     /* bytes of realm and software */
     PARKED_MAX = 64,     /* requests that wait for a key */
     FRAME_KEPT = 2048,   /* bytes of such a request */
-    REPLY_MAX = 2048
+    REPLY_MAX = 2048,
+    RATE_SLOTS = 4096
 };
 
 enum pool_kind {
@@ -140,6 +141,11 @@ struct parked { /* auth.c: a request that waits for a key */
     uint8_t frame[FRAME_KEPT];
 };
 
+struct rate { /* rate.c */
+    uint64_t window_s;
+    uint32_t n;
+};
+
 struct turn_server {
     struct turn_config cfg;
     struct turn_env env;
@@ -155,6 +161,8 @@ struct turn_server {
     struct stun_tid next_tid; /* of our indications */
     uint64_t now_ms;          /* of the input being handled */
     struct turn_stats stats;
+    uint8_t rate_secret[16];
+    struct rate rates[RATE_SLOTS];
 };
 
 /* One request on its way through. */
@@ -192,6 +200,10 @@ struct turn_report *report_put(struct turn_server *s, const char *event, const c
 /* auth.c */
 void auth_begin(struct turn_server *s, struct call *c);
 void auth_drop_conn(struct turn_server *s, turn_id conn);
+
+/* rate.c */
+/* Counts an answer over UDP to one who has not authenticated; false: it must not go out. */
+bool rate_pass(struct turn_server *s, const struct addr *client);
 
 /* quota.c */
 /* Counts one more allocation, or port kept, of the user. NULL, and the code to answer with,

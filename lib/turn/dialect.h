@@ -41,6 +41,7 @@ struct turn_reply {
     uint64_t reservation;
     struct slice nonce, realm, software;
     bool has_lifetime, has_connection_id, has_reservation;
+    bool is_terse; /* as short as the request permits: it may come from somebody else */
 };
 
 /* A peer's datagram on its way to the client. */

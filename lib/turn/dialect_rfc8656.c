@@ -55,6 +55,11 @@ static void read_attrs(struct turn_req *out)
         m->covered < m->n_attrs && m->at[m->covered].type == STUN_MESSAGE_INTEGRITY;
 }
 
+static bool has_fingerprint(const struct stun_msg *m)
+{
+    return m->n_attrs > 0 && m->at[m->n_attrs - 1].type == STUN_FINGERPRINT;
+}
+
 static uint16_t read_frame(struct turn_req *out, struct slice frame)
 {
     if (frame.len > 0 && frame.p[0] >> 6 == CHANNEL_MIN >> 14) {
@@ -66,8 +71,7 @@ static uint16_t read_frame(struct turn_req *out, struct slice frame)
         return 1;
     }
     const struct stun_msg *m = &out->msg;
-    bool has_fingerprint = m->n_attrs > 0 && m->at[m->n_attrs - 1].type == STUN_FINGERPRINT;
-    if (has_fingerprint && !stun_fingerprint_ok(m)) {
+    if (has_fingerprint(m) && !stun_fingerprint_ok(m)) {
         return 1;
     }
     out->op = op_of(m);
@@ -91,15 +95,11 @@ static void put_unknown(struct stun_writer *s, const struct turn_req *req)
     }
 }
 
-static void put_tail(struct stun_writer *s, struct slice software, const struct stun_key *key)
+static void put_software(struct stun_writer *s, struct slice software)
 {
     if (software.len > 0) {
         stun_put_bytes(s, STUN_SOFTWARE, software);
     }
-    if (key) {
-        stun_put_integrity(s, key);
-    }
-    stun_put_fingerprint(s);
 }
 
 static void put_error(struct stun_writer *s, const struct turn_req *req,
@@ -153,7 +153,15 @@ static int write_reply(struct wr *w, const struct turn_req *req, const struct tu
     } else {
         put_success(&s, reply);
     }
-    put_tail(&s, reply->software, key);
+    if (!reply->is_terse) {
+        put_software(&s, reply->software);
+    }
+    if (key) {
+        stun_put_integrity(&s, key);
+    }
+    if (!reply->is_terse || has_fingerprint(&req->msg)) {
+        stun_put_fingerprint(&s);
+    }
     return finish(w, &s);
 }
 
@@ -165,7 +173,9 @@ static int write_attempt(struct wr *w, const struct stun_tid *tid,
                STUN_CONNECTION_ATTEMPT, tid);
     stun_put_u32(&s, STUN_CONNECTION_ID, what->connection_id);
     stun_put_addr(&s, STUN_XOR_PEER_ADDRESS, &what->peer);
-    put_tail(&s, what->software, key);
+    put_software(&s, what->software);
+    stun_put_integrity(&s, key);
+    stun_put_fingerprint(&s);
     return finish(w, &s);
 }
 

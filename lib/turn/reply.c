@@ -71,6 +71,12 @@ static void send_bytes(struct turn_server *s, const struct turn_conn *conn, cons
 static void reply_put(struct turn_server *s, const struct call *c, struct turn_reply *reply)
 {
     struct wr w = wr_over(s->reply, sizeof s->reply);
+    /* A datagram's source is not proven before it is signed: what goes there unasked for must
+     * be little, and seldom. */
+    reply->is_terse = !c->key && c->conn->transport == TURN_UDP;
+    if (reply->is_terse && !rate_pass(s, &c->conn->client)) {
+        return;
+    }
     reply->software = s->cfg.software;
     /* Room and sizes are ours, so this can fail only where libcrypto does: no answer then. */
     if (c->conn->dialect->write(&w, &c->req, reply, c->key) == OK) {

@@ -76,6 +76,7 @@ int turn_server_new(struct turn_server **out, const struct turn_config *cfg,
     s->env = *env;
     s->next_tid.len = 12;
     env->random(s->next_tid.b, s->next_tid.len, env->ctx);
+    env->random(s->rate_secret, sizeof s->rate_secret, env->ctx);
     int err = keep_text(&s->cfg.realm, s->realm);
     err = err ? err : keep_text(&s->cfg.software, s->software);
     err = err ? err : make_pools(s);

@@ -29,6 +29,8 @@ struct turn_config {
     uint32_t max_unbound; /* TCP peer connections waiting for ConnectionBind, an allocation */
     uint32_t max_connections; /* TCP peer connections of an allocation, bound ones too */
     uint32_t max_permissions, max_channels; /* of an allocation */
+    uint32_t
+        max_unproven_per_s; /* answers over UDP to one address without credentials; 0: any */
     uint32_t lifetime_default_s, lifetime_max_s;
     uint8_t worker;            /* index, carried in CONNECTION-IDs */
     bool tcp_accept_any;       /* peers may connect to a TCP relay without a permission */

@@ -69,6 +69,69 @@ static void binding_tells_the_address(void **state)
     assert_true(addr_eq(&sent->addr, &c.client) && addr_eq(&sent->local, &c.local));
 }
 
+static struct slice bare_request(enum stun_method method, uint8_t buf[STUN_HEADER_LEN])
+{
+    struct stun_writer w;
+    struct stun_tid tid = {.len = 12};
+    struct slice frame;
+    stun_begin(&w, buf, STUN_HEADER_LEN, &stun_wire_rfc8489, STUN_REQUEST, (uint16_t)method,
+               &tid);
+    assert_int_equal(stun_end(&w, &frame), OK);
+    return frame;
+}
+
+static size_t answer_to_bare(struct bench *b, const struct turn_conn *c,
+                             enum stun_method method)
+{
+    uint8_t buf[STUN_HEADER_LEN];
+    struct slice frame = bare_request(method, buf);
+    assert_int_equal(turn_server_from_client(b->s, b->now_ms, c, frame), OK);
+    bench_drain(b);
+    return b->sent_len;
+}
+
+/* Whoever sends requests in another's name must not gain much by it. */
+static void what_may_be_reflected_is_short(void **state)
+{
+    struct bench *b = *state;
+    struct turn_conn udp = bench_udp("192.0.2.7:1234"), tcp = bench_tcp(1);
+    assert_int_equal(answer_to_bare(b, &udp, STUN_BINDING), 20 + 12);
+    /* NONCE 56, REALM 12, ERROR-CODE 20. */
+    assert_int_equal(answer_to_bare(b, &udp, STUN_REFRESH), 20 + 56 + 12 + 20);
+    assert_int_equal(answer_to_bare(b, &tcp, STUN_REFRESH), 20 + 56 + 12 + 20 + 12 + 8);
+}
+
+static void ten_answers(struct turn_config *cfg)
+{
+    cfg->max_unproven_per_s = 10;
+}
+
+static void an_address_gets_few_answers_until_it_authenticates(void **state)
+{
+    struct bench *b = *state;
+    struct turn_conn victim = bench_udp("192.0.2.7:1"), other = bench_udp("192.0.2.8:1");
+    bench_stop(b);
+    bench_start(b, ten_answers);
+    b->now_ms = 5000;
+    assert_int_equal(bench_allocate(b, &victim, TURN_UDP), 0);
+    for (int i = 0; i < 9; i++) {
+        victim.client.port++;
+        assert_true(answer_to_bare(b, &victim, i % 2 ? STUN_BINDING : STUN_ALLOCATE) > 0);
+    }
+    assert_int_equal(answer_to_bare(b, &victim, STUN_BINDING), 0);
+    assert_int_equal(answer_to_bare(b, &victim, STUN_ALLOCATE), 0);
+    const struct turn_action *told = bench_did(b, TURN_DO_REPORT, 0);
+    assert_true(told && told->report.is_noise && addr_eq(&told->report.client, &victim.client));
+    /* Others are not touched by it: another address, TCP, and those with a password. */
+    struct turn_conn tcp = bench_tcp(1);
+    assert_true(answer_to_bare(b, &other, STUN_BINDING) > 0);
+    assert_true(answer_to_bare(b, &tcp, STUN_BINDING) > 0);
+    victim.client.port = 1;
+    assert_int_equal(bench_refresh(b, &victim, 600), 0);
+    b->now_ms = 6000;
+    assert_true(answer_to_bare(b, &victim, STUN_BINDING) > 0);
+}
+
 static void credentials_are_asked_for_and_checked(void **state)
 {
     struct bench *b = *state;
@@ -475,6 +538,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(lengths_are_those_of_the_capture),
         T(binding_tells_the_address),
+        T(what_may_be_reflected_is_short),
+        T(an_address_gets_few_answers_until_it_authenticates),
         T(credentials_are_asked_for_and_checked),
         T(a_retransmission_gets_the_same_answer),
         T(allocate_refuses_what_the_rfcs_forbid),
