@@ -328,7 +328,8 @@ static void restart(void *ctx)
     for (int m = 0; m < MEMBER_COUNT && !d->ending; m++) {
         if (d->is_dead[m]) {
             d->is_dead[m] = false;
-            (void)snprintf(line, sizeof line, "          %s starts again", crew_title(m));
+            (void)snprintf(line, sizeof line, "          %s starts again",
+                           crew_title((enum member)m));
             ladder_line(&d->ladder, TONE_PLAIN, line);
             start(d, (enum member)m);
         }
