@@ -106,7 +106,8 @@ int main(void)
         fprintf(stderr, "causeway-rdp is started by causeway-meet, with descriptors 3 to 5\n");
         return 2;
     }
-    int status = run(&feed, &watch);
+    /* FreeRDP wants a home, which a service may not have; nobody's settings are to be read. */
+    int status = setenv("HOME", "/", 1) ? 1 : run(&feed, &watch);
     /* Without leaving main: the watch and FreeRDP's threads still run. */
     _exit(status);
 }

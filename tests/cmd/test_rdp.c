@@ -421,6 +421,7 @@ static void test_waits_in_its_jail(void **state)
 
 int main(int argc, char **argv)
 {
+    (void)unsetenv("HOME"); /* as in a service */
     if (argc != 2) {
         fprintf(stderr, "usage: test_rdp CAUSEWAY-RDP\n");
         return 2;
