@@ -76,7 +76,7 @@ static const struct conf_option options[] = {
      .choices = "error|warn|info|debug",
      .preset = "info",
      .help = "what is logged"},
-    {.name = NULL                                                                  },
+    {.name = NULL                                                                               },
 };
 
 const struct conf_program meet_program = {
