@@ -313,6 +313,10 @@ void web_space_picture(struct web *w, const char *name, struct picture *p)
     }
     s->picture = p;
     web_space_forget(s);
+    if (s->cursor.width > 0) { /* it was the former picture's */
+        s->cursor.width = s->cursor.height = s->cursor.hot_x = s->cursor.hot_y = 0;
+        s->cursor.shape_n++;
+    }
     for (struct web_conn *c = w->conns; c; c = c->next) {
         if (c->space == s) {
             viewer_reset(c->viewer);

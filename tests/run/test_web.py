@@ -257,6 +257,19 @@ def a_viewer_gets_state_picture_and_refresh(demo):
     assert is_dropped(s)
 
 
+def the_pointer_goes_with_its_picture(demo):
+    s, _ = upgrade(demo)
+    update(s)
+    demo.tell("cursor 10 20")
+    shapes = []
+    while len(shapes) < 2:
+        kind, data = message(s)
+        if kind != TEXT and data[0] == 2:
+            shapes.append(struct.unpack("!HH", data[1:5]))
+            demo.tell("gone")
+    assert shapes == [(12, 12), (0, 0)]
+
+
 def two_updates_without_acknowledgement_and_no_more(demo):
     s, _ = upgrade(demo)
     first = update(s)[0]
@@ -374,7 +387,7 @@ TESTS = [routes_answer_with_safe_headers, spaces_are_listed,
          head_has_no_body_and_other_methods_get_405, files_are_kept_by_their_tag,
          names_are_decoded_once_and_bounded, hostile_requests_harm_nobody,
          sockets_need_the_protocol_path_and_origin, a_viewer_gets_state_picture_and_refresh,
-         two_updates_without_acknowledgement_and_no_more, what_viewers_may_not_say_ends_them,
+         the_pointer_goes_with_its_picture, two_updates_without_acknowledgement_and_no_more, what_viewers_may_not_say_ends_them,
          readers_of_the_list_hear_of_changes, a_full_space_says_so,
          more_sockets_than_allowed_are_closed_at_once, requests_in_a_row_on_one_connection,
          a_stalled_viewer_is_dropped, a_taken_port_is_an_error]
