@@ -1,6 +1,7 @@
 /* The meeting server: its spaces, and which SIP dialog belongs to which. */
 #include "cmd/meet/meeting.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "lib/base/text.h"
@@ -174,5 +175,10 @@ int meeting_add_space(struct meeting *m, const char *name)
     s->meeting = m;
     s->next = m->spaces;
     m->spaces = s;
-    return web_space_set(m->web, s->name, WEB_WAITING, NULL, "Nobody shares at the moment.");
+    char how[SPACE_NAME_MAX + 320] = "";
+    if (m->cfg.domain) {
+        (void)snprintf(how, sizeof how, "To share a screen here, call sip:%s@%s.", name,
+                       m->cfg.domain);
+    }
+    return web_space_set(m->web, s->name, WEB_WAITING, NULL, how);
 }

@@ -6,14 +6,15 @@
 #include "lib/base/text.h"
 
 #include "cmd/meet/share_impl.h"
-#include "cmd/meet/sharer.h"
+#include "cmd/meet/words.h"
 
 enum {
     TURN_MS = 4000,         /* patience with the TURN server: the caller's is longer */
     PATIENCE_MS = 120000,   /* with the peer's connection, as Microsoft's clients have */
     SECOND_OFFER_MS = 3000, /* then the RDP starts without it */
     PICTURE_MS = 30000,
-    SDP_MAX = 16 * 1024
+    SDP_MAX = 16 * 1024,
+    DETAIL_MAX = 320
 };
 
 /* Why an INVITE is not taken: what the caller is told, and the log. */
@@ -61,15 +62,39 @@ static const struct refusal refuse_trouble = {
     500, "The server could not start what the share needs",
     WARNING(399, "The share could not be started: see the server's log")};
 
+/* How the SIP endpoint says that a dialog ended, and what that is to people. */
+static const struct {
+    const char *sip, *text;
+} endings[] = {
+    {"BYE",                     "the sharer stopped sharing"                     },
+    {"CANCEL",                  "the sharer gave up before the call was answered"},
+    {"the connection is gone",  "the SIP connection to the sharer was lost"      },
+    {"no ACK came for the 2xx", "the sharer did not confirm the call"            },
+};
+
+static const char *ending(const char *sip)
+{
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
+        if (strcmp(endings[i].sip, sip) == 0) {
+            return endings[i].text;
+        }
+    }
+    return sip;
+}
+
 static const struct log *log_of(const struct share *s)
 {
     return s->meeting->cfg.log;
 }
 
+/* `detail`: as the log has it; the page shows it as a sentence. */
 static void show(struct share *s, enum web_state state, const char *detail)
 {
-    if (s->space->share == s && web_space_set(s->meeting->web, s->space->name, state,
-                                              state == WEB_ENDED ? NULL : s->sharer, detail)) {
+    char text[DETAIL_MAX];
+    const char *sharer = state == WEB_ENDED ? NULL : s->sharer;
+    sentence(text, sizeof text, detail ? detail : "");
+    if (s->space->share == s &&
+        web_space_set(s->meeting->web, s->space->name, state, sharer, text)) {
         LOG(log_of(s), LOG_WARN, "page-not-updated", LOG_S("space", s->tag));
     }
 }
@@ -479,7 +504,7 @@ void share_sip(struct share *s, const struct sip_action *a)
             LOG(log_of(s), LOG_INFO, "sharer-left", LOG_S("space", s->tag),
                 LOG_S("why", a->why), LOG_B("reason", a->reason));
             s->dialog = 0;
-            share_end(s, a->why, "");
+            share_end(s, ending(a->why), "");
         }
         break;
     case SIP_DO_SEND:

@@ -1,5 +1,5 @@
-/* What the page calls the sharer. */
-#include "cmd/meet/sharer.h"
+/* Words for the page. */
+#include "cmd/meet/words.h"
 
 #include "lib/base/text.h"
 
@@ -64,6 +64,20 @@ void sharer_text(char *out, size_t cap, struct slice name, struct slice uri)
         size_t scheme = text_starts(uri, "sip:") ? 4 : text_starts(uri, "sips:") ? 5 : 0;
         uri = slice_from(uri, scheme);
         put(&w, text_split(&uri, ';'), false);
+    }
+    out[w.len] = '\0';
+}
+
+void sentence(char *out, size_t cap, const char *text)
+{
+    struct slice s = slice_str(text);
+    struct wr w = wr_over((uint8_t *)out, cap - 2);
+    put(&w, s, false);
+    if (w.len > 0) {
+        out[0] = (char)(out[0] >= 'a' && out[0] <= 'z' ? out[0] - 'a' + 'A' : out[0]);
+        if (!strchr(".!?", out[w.len - 1])) {
+            out[w.len++] = '.';
+        }
     }
     out[w.len] = '\0';
 }

@@ -1,5 +1,5 @@
 /* Names as callers send them, and what becomes of them. */
-#include "cmd/meet/sharer.h"
+#include "cmd/meet/words.h"
 
 #include "tests/unit.h"
 
@@ -56,13 +56,34 @@ static void cuts(void **state)
     expect("a", "sip:b", 1, "");
 }
 
+static void sentences(void **state)
+{
+    static const struct {
+        size_t cap;
+        const char *in, *out;
+    } c[] = {
+        {64, "the sharer left",  "The sharer left."},
+        {64, "It ended. Sorry!", "It ended. Sorry!"},
+        {64, "RDP ended",        "RDP ended."      },
+        {64, "",                 ""                },
+        {6,  "abcdefgh",         "Abcd."           },
+        {3,  "a",                "A."              },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof c / sizeof *c; i++) {
+        char *out = malloc(c[i].cap);
+        assert_non_null(out);
+        sentence(out, c[i].cap, c[i].in);
+        assert_string_equal(out, c[i].out);
+        free(out);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(names),
-        cmocka_unit_test(not_utf8),
-        cmocka_unit_test(addresses),
-        cmocka_unit_test(cuts),
+        cmocka_unit_test(names), cmocka_unit_test(not_utf8),  cmocka_unit_test(addresses),
+        cmocka_unit_test(cuts),  cmocka_unit_test(sentences),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -163,14 +163,16 @@ def spaces(m):
 
 
 def test_the_page_follows_the_call(meet):
-    m = meet("--allow-unencrypted-media")
+    m = meet("--allow-unencrypted-media", "--domain", "meet.example")
     assert spaces(m)["demo"]["state"] == "waiting"
+    assert spaces(m)["demo"]["detail"] == "To share a screen here, call sip:demo@meet.example."
     assert m.caller.invite("demo", offer())[0] == 200
     assert spaces(m)["demo"]["state"] == "connecting"
     assert "Alice" in spaces(m)["demo"]["sharer"]
     m.caller.close()
     m.wait_event("share-ended")
     assert spaces(m)["demo"]["state"] == "ended"
+    assert spaces(m)["demo"]["detail"] == "The SIP connection to the sharer was lost."
     assert spaces(m)["other"]["state"] == "waiting"
 
 
