@@ -12,7 +12,7 @@ const TEXTS = {
   live: ['Live', ''],
   paused: ['Sharing is paused', ''],
   ended: ['Sharing has ended', ''],
-  missing: ['There is no space of this name', 'Look for it in the list of all spaces.'],
+  missing: ['There is no space of this name', 'Capitals and small letters count. Look in the list:'],
   full: ['This space is full', 'It has as many viewers as the server allows. Trying again …'],
   lost: ['Connection lost, trying again …', ''],
 };
@@ -46,6 +46,7 @@ function showState(state, detail, sharer) {
   element('badge').textContent = BADGES[state] || '';
   element('headline').textContent = headline;
   element('detail').textContent = detail || usual;
+  element('back').hidden = state !== 'missing';
   if (sharer !== undefined) {
     element('sharer').textContent = sharer || '';
   }
