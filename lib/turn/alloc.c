@@ -159,6 +159,7 @@ static struct alloc *alloc_new(struct turn_server *s, const struct call *c, stru
     a->tuple = tuple_of_conn(c->conn);
     a->user = u;
     a->key = *c->key;
+    a->key_until_ms = c->key_until_ms;
     a->tid = c->req.msg.tid;
     a->transport = (enum turn_transport)c->req.transport;
     a->family = c->req.family ? c->req.family : ADDR_IP4;

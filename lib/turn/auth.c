@@ -60,14 +60,27 @@ static void challenge(struct turn_server *s, struct call *c, uint16_t code, cons
     }
 }
 
-static void auth_finish(struct turn_server *s, struct call *c, const struct stun_key *key)
+/* The key that the request is signed with; NULL: none of them. */
+static const struct stun_key *key_that_fits(const struct call *c, const struct turn_keys *keys)
 {
-    if (!key || stun_check_integrity(&c->req.msg, key)) {
+    for (size_t i = 0; i < keys->n; i++) {
+        if (stun_check_integrity(&c->req.msg, &keys->key[i]) == OK) {
+            return &keys->key[i];
+        }
+    }
+    return NULL;
+}
+
+static void auth_finish(struct turn_server *s, struct call *c, const struct turn_keys *keys)
+{
+    const struct stun_key *key = key_that_fits(c, keys);
+    if (!key) {
         s->stats.auth_failures_total++;
-        challenge(s, c, 401, key ? "wrong password" : "no such user");
+        challenge(s, c, 401, keys->n > 0 ? "wrong password" : "no such user");
         return;
     }
     c->key = key;
+    c->key_until_ms = keys->until_ms;
     if (!nonce_ok(s, c->req.nonce)) {
         challenge(s, c, 438, "stale nonce");
         return;
@@ -77,11 +90,23 @@ static void auth_finish(struct turn_server *s, struct call *c, const struct stun
         reply_error(s, c, 441, "another user's allocation");
         return;
     }
+    if (c->alloc) {
+        c->alloc->key = *key;
+        c->alloc->key_until_ms = keys->until_ms;
+    }
     if (c->code) {
         reply_error(s, c, c->code, "unknown attribute");
         return;
     }
     call_run(s, c);
+}
+
+/* The key that the allocation was made with, or last checked against. */
+static void auth_by_alloc(struct turn_server *s, struct call *c)
+{
+    const struct turn_keys keys = {
+        .key = {c->alloc->key}, .n = 1, .until_ms = c->alloc->key_until_ms};
+    auth_finish(s, c, &keys);
 }
 
 static void park(struct turn_server *s, const struct call *c)
@@ -116,15 +141,16 @@ void auth_begin(struct turn_server *s, struct call *c)
         challenge(s, c, 401, "no such user");
         return;
     }
-    if (c->alloc && user_is(c->alloc->user, r->username)) {
-        auth_finish(s, c, &c->alloc->key);
+    if (c->alloc && user_is(c->alloc->user, r->username) &&
+        s->now_ms < c->alloc->key_until_ms) {
+        auth_by_alloc(s, c);
         return;
     }
     park(s, c);
 }
 
-void turn_server_key(struct turn_server *s, uint64_t now_ms, turn_id ticket,
-                     const struct stun_key *key)
+void turn_server_keys(struct turn_server *s, uint64_t now_ms, turn_id ticket,
+                      const struct turn_keys *keys)
 {
     struct parked *p = pool_find(&s->parked, ticket);
     if (!p) {
@@ -134,8 +160,26 @@ void turn_server_key(struct turn_server *s, uint64_t now_ms, turn_id ticket,
     struct call c = {.conn = &p->conn};
     c.code = p->conn.dialect->read(&c.req, slice_of(p->frame, p->len));
     c.alloc = alloc_of_conn(s, &p->conn);
-    auth_finish(s, &c, key);
+    if (keys) {
+        auth_finish(s, &c, keys);
+    } else if (c.alloc && user_is(c.alloc->user, c.req.username)) {
+        /* What runs goes on running while a database is away. */
+        auth_by_alloc(s, &c);
+    } else {
+        reply_error(s, &c, 500, "user database does not answer");
+    }
     pool_give(&s->parked, p);
+}
+
+void turn_server_key(struct turn_server *s, uint64_t now_ms, turn_id ticket,
+                     const struct stun_key *key)
+{
+    struct turn_keys keys = {.n = key ? 1 : 0, .until_ms = UINT64_MAX};
+    if (key) {
+        keys.key[0] = *key;
+    }
+    turn_server_keys(s, now_ms, ticket, &keys);
+    secret_wipe(&keys, sizeof keys);
 }
 
 void auth_drop_conn(struct turn_server *s, turn_id conn)

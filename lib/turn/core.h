@@ -69,7 +69,8 @@ struct alloc { /* alloc.c */
     struct turn_conn conn;
     struct user *user;
     struct stun_key key;
-    struct stun_tid tid; /* of the Allocate that made it */
+    uint64_t key_until_ms; /* then it has to be asked for again */
+    struct stun_tid tid;   /* of the Allocate that made it */
     struct timer timer;
     enum turn_transport transport;
     uint8_t family;
@@ -170,7 +171,8 @@ struct call {
     const struct turn_conn *conn;
     struct alloc *alloc;        /* of its 5-tuple; NULL: none */
     const struct stun_key *key; /* NULL: it has not authenticated */
-    uint16_t code;              /* wrong with it as a whole, to be said once it is authentic */
+    uint64_t key_until_ms;
+    uint16_t code; /* wrong with it as a whole, to be said once it is authentic */
     struct turn_req req;
 };
 

@@ -9,7 +9,8 @@ struct turn_dialect;
 struct turn_server;
 
 enum {
-    TURN_HEAD_MAX = 48 /* a Data indication up to its payload, IPv6 peer */
+    TURN_HEAD_MAX = 48, /* a Data indication up to its payload, IPv6 peer */
+    TURN_KEYS_MAX = 16
 };
 
 /* Names a thing outside the core. The high half is a generation, so a late event about an
@@ -53,6 +54,14 @@ struct turn_conn { /* the client's side of a 5-tuple */
     const struct turn_dialect *dialect;
 };
 
+/* What a user may sign with: several while secrets are being changed, none for a stranger. */
+struct turn_keys {
+    struct stun_key key[TURN_KEYS_MAX];
+    size_t n;
+    uint64_t
+        until_ms; /* an allocation's key is asked for again after this; UINT64_MAX: never */
+};
+
 enum turn_do {
     TURN_DO_SEND,        /* bytes to the client: conn, or client and local for UDP */
     TURN_DO_RELAY_OPEN,  /* `relay`, as `open` says; answer turn_server_relay_opened() */
@@ -64,7 +73,7 @@ enum turn_do {
                             more of their bytes. Answer turn_server_tcp_closed() at the end */
     TURN_DO_TCP_CLOSE,   /* a peer connection, bound or not */
     TURN_DO_CONN_CLOSE,  /* a client's connection: control or data */
-    TURN_DO_FIND_KEY,    /* answer with turn_server_key(), now or later */
+    TURN_DO_FIND_KEY,    /* answer with turn_server_keys(), now or later */
     TURN_DO_REPORT       /* something an operator may want to see */
 };
 
@@ -124,8 +133,12 @@ turn_id turn_server_tcp_accepted(struct turn_server *s, uint64_t now_ms, turn_id
                                  const struct addr *peer);
 /* The peer's side ended: before it was bound, or with the pipe. */
 void turn_server_tcp_closed(struct turn_server *s, uint64_t now_ms, turn_id peer_conn);
+/* NULL: it cannot be told now. Then an allocation's own user goes on; others get a 500. */
+void turn_server_keys(struct turn_server *s, uint64_t now_ms, turn_id ticket,
+                      const struct turn_keys *keys);
+/* For one key that is good for ever. NULL: no such user. */
 void turn_server_key(struct turn_server *s, uint64_t now_ms, turn_id ticket,
-                     const struct stun_key *key); /* NULL: no such user */
+                     const struct stun_key *key);
 /* Handles one thing that fell due: again while turn_server_deadline_ms() is not after now. */
 void turn_server_tick(struct turn_server *s, uint64_t now_ms);
 

@@ -105,7 +105,7 @@ static void take(struct bench *b, const struct turn_action *a)
         memcpy(b->sent, a->body.p, a->body.len);
         b->sent_len = a->body.len;
     }
-    if (a->what == TURN_DO_FIND_KEY) {
+    if (a->what == TURN_DO_FIND_KEY && !b->answers_late) {
         answer_key(b, a);
     }
     if (a->what == TURN_DO_RELAY_OPEN && b->opens) {

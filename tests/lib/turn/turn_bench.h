@@ -21,7 +21,8 @@ struct bench {
     size_t nonce_len;
     uint32_t next_tid;
     uint16_t relay_port;
-    bool opens; /* relays open at once; keys are always found at once */
+    bool opens;        /* relays open at once */
+    bool answers_late; /* the test answers FIND_KEY */
     struct turn_action did[BENCH_ACTIONS];
     size_t n_did;
     uint8_t sent[BENCH_FRAME]; /* the last reply or indication */
