@@ -25,11 +25,12 @@ static uint64_t core_unix_s(void *ctx)
     return loop_unix_s();
 }
 
-static void find_key(struct turn_run *r, const struct turn_action *a)
+void turn_run_keys(struct turn_run *r, turn_id ticket, const struct turn_keys *keys)
 {
-    struct stun_key key;
-    bool known = r->cfg.find_key(a->key.username, &key, r->cfg.ctx);
-    turn_server_key(r->core, loop_now_ms(r->loop), a->key.ticket, known ? &key : NULL);
+    turn_server_keys(r->core, loop_now_ms(r->loop), ticket, keys);
+    if (!r->acts) {
+        run_actions(r);
+    }
 }
 
 static struct listener *listener_at(struct turn_run *r, const struct addr *local)
@@ -98,7 +99,7 @@ static void carry_out(struct turn_run *r, const struct turn_action *a)
             client_close(c);
         }
         break;
-    case TURN_DO_FIND_KEY: find_key(r, a); break;
+    case TURN_DO_FIND_KEY: r->cfg.find_keys(a->key.ticket, a->key.username, r->cfg.ctx); break;
     case TURN_DO_REPORT: run_report(r, a); break;
     }
 }
@@ -106,9 +107,12 @@ static void carry_out(struct turn_run *r, const struct turn_action *a)
 void run_actions(struct turn_run *r)
 {
     struct turn_action a;
+    bool acted = r->acts;
+    r->acts = true;
     while (turn_server_next(r->core, &a)) {
         carry_out(r, &a);
     }
+    r->acts = acted;
     loop_timer_at(r->timer, turn_server_deadline_ms(r->core));
 }
 

@@ -21,8 +21,8 @@ struct turn_run_config {
     uint16_t relay_first, relay_last; /* ports */
     uint32_t max_connections;         /* TCP connections from clients, in all */
     uint32_t idle_s; /* a TCP connection that made no allocation and bound nothing is closed */
-    /* The long-term key of `username`; false: no such user. */
-    bool (*find_key)(struct slice username, struct stun_key *out, void *ctx);
+    /* What may `username` sign with? Answer with turn_run_keys(), now or later. */
+    void (*find_keys)(turn_id ticket, struct slice username, void *ctx);
     void *ctx;
 };
 
@@ -30,5 +30,8 @@ struct turn_run_config {
 MUST_USE int turn_run_new(struct turn_run **out, struct loop *l,
                           const struct turn_run_config *cfg);
 void turn_run_free(struct turn_run *r);
+/* Answers find_keys; NULL: it cannot be told now. An answer that nobody waits for is no harm.
+ */
+void turn_run_keys(struct turn_run *r, turn_id ticket, const struct turn_keys *keys);
 struct turn_stats turn_run_stats(const struct turn_run *r);
 struct addr turn_run_addr(const struct turn_run *r, size_t n); /* with the port it got */

@@ -65,6 +65,7 @@ struct turn_run {
     struct peer_link *peers;
     size_t n_clients;
     turn_id last_client; /* ids count up and never come again */
+    bool acts;           /* inside run_actions */
     struct ports udp_ports, tcp_ports;
     struct log_limit noise, denials, events, full;
     uint8_t scratch[65536 + 8]; /* a datagram and its padding, side by side */

@@ -26,6 +26,28 @@ static const struct conf_option options[] = {
     {.name = "user-file",
      .type = CONF_FILE,
      .help = "a file with one NAME:PASSWORD a line; # begins a comment"},
+    {.name = "secret",
+     .type = CONF_TEXT,
+     .many = true,
+     .secret = true,
+     .help =
+         "a secret that passwords of users EXPIRY or EXPIRY:NAME are made from (TURN REST)"},
+    {.name = "secret-hash",
+     .type = CONF_CHOICE,
+     .choices = "sha1|sha256|both",
+     .preset = "both",
+     .help = "the HMAC that such passwords may be made with"},
+    {.name = "strict-expiry",
+     .type = CONF_BOOL,
+     .preset = "off",
+     .help = "an expired EXPIRY also ends the use of what was allocated before"},
+    {.name = "user-cache",
+     .type = CONF_NUMBER,
+     .min = 1,
+     .max = 3600,
+     .unit = "seconds",
+     .preset = "60",
+     .help = "users and secrets are looked up again after this"},
     {.name = "relay-address",
      .type = CONF_IP,
      .many = true,
@@ -133,7 +155,7 @@ static const struct conf_option options[] = {
      .choices = "error|warn|info|debug",
      .preset = "info",
      .help = "the least that is logged"},
-    {.name = NULL        },
+    {.name = NULL                                                        },
 };
 
 const struct conf_program edge_program = {
@@ -351,8 +373,6 @@ bool edge_conf_read(struct edge_conf *e, struct conf *c)
     };
     e->run.log = &e->log;
     e->run.server.policy = &e->policy;
-    e->run.find_key = edge_find_key;
-    e->run.ctx = e;
     return read_listen(e, c) && read_relays(e, c) && read_limits(e, c) &&
            read_nets(c, "peer-allow", e->policy.allow, &e->policy.n_allow) &&
            read_nets(c, "peer-deny", e->policy.deny, &e->policy.n_deny) && users_read(e, c);

@@ -5,6 +5,7 @@
 
 #include "io/conf.h"
 #include "run/turn_run.h"
+#include "run/user_chain.h"
 
 extern const struct conf_program edge_program;
 
@@ -20,6 +21,10 @@ struct edge_conf {
     struct log log;
     struct edge_user *users; /* sorted by name */
     size_t n_users;
+    uint8_t *secret_bytes[USER_VALUES_MAX]; /* of TURN REST */
+    struct slice secrets[USER_VALUES_MAX];
+    size_t n_secrets;
+    struct user_chain_config chain;
 };
 
 /* False after conf_fail(). `e` needs edge_conf_done() in any case. */
@@ -27,5 +32,3 @@ bool edge_conf_read(struct edge_conf *e, struct conf *c);
 /* For conf_load: reads everything and forgets it. */
 bool edge_conf_valid(struct conf *c);
 void edge_conf_done(struct edge_conf *e);
-/* As turn_run_config wants it; `ctx` is the edge_conf. */
-bool edge_find_key(struct slice username, struct stun_key *out, void *ctx);

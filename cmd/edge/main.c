@@ -3,7 +3,7 @@
 
 #include "lib/base/crypto.h"
 
-#include "cmd/edge/conf.h"
+#include "cmd/edge/users.h"
 
 static void on_signal(int signo, void *ctx)
 {
@@ -25,14 +25,15 @@ static void check_descriptors(const struct edge_conf *e)
 }
 
 /* Reads the configuration, starts the server, and forgets the passwords. */
-static int start(struct edge_conf *e, struct conf *c, struct loop *l, struct turn_run **run)
+static int start(struct edge_conf *e, struct conf *c, struct loop *l, struct users *users)
 {
     if (!edge_conf_read(e, c)) {
         return ERR_MALFORMED;
     }
     check_descriptors(e);
     io_random(e->run.server.nonce_secret, sizeof e->run.server.nonce_secret);
-    int err = turn_run_new(run, l, &e->run);
+    int err = users_start(users, e, l);
+    err = err ? err : turn_run_new(&users->server, l, &e->run);
     secret_wipe(e->run.server.nonce_secret, sizeof e->run.server.nonce_secret);
     return err;
 }
@@ -41,7 +42,7 @@ int main(int argc, char **argv)
 {
     struct conf *c = NULL;
     struct loop *l = NULL;
-    struct turn_run *run = NULL;
+    struct users users = {.server = NULL};
     struct edge_conf e = {.n_users = 0};
     enum conf_result got = conf_load(&c, &edge_program, argc, argv, edge_conf_valid);
     if (got != CONF_RUN) {
@@ -50,13 +51,15 @@ int main(int argc, char **argv)
     int err = loop_new(&l);
     err = err ? err : loop_on_signal(l, SIGTERM, on_signal, l);
     err = err ? err : loop_on_signal(l, SIGINT, on_signal, l);
-    err = err ? err : start(&e, c, l, &run);
+    err = err ? err : start(&e, c, l, &users);
     conf_free(c);
     if (!err) {
         loop_run(l);
-        LOG(&e.log, LOG_INFO, "stopped", LOG_N("allocations", turn_run_stats(run).allocations));
+        LOG(&e.log, LOG_INFO, "stopped",
+            LOG_N("allocations", turn_run_stats(users.server).allocations));
     }
-    turn_run_free(run);
+    turn_run_free(users.server);
+    users_stop(&users);
     loop_free(l);
     edge_conf_done(&e);
     return err ? 1 : 0;

@@ -1,4 +1,4 @@
-/* Who may allocate: from the options and the user file, kept as keys. */
+/* Who may allocate: from the options and the user file, kept as keys, and from databases. */
 #include "cmd/edge/users.h"
 
 #include <errno.h>
@@ -8,10 +8,15 @@
 #include "lib/base/crypto.h"
 #include "lib/base/text.h"
 
+#include "lib/turn/credentials.h"
+
 enum {
     USERS_MAX = 100000,
     NAME_MAX_BYTES = 128, /* the server knows no longer ones */
-    LINE_MAX_BYTES = 1024
+    LINE_MAX_BYTES = 1024,
+    SECRET_MIN = 8, /* bytes: a shorter one is found by trying */
+    STRANGER_S = 10,
+    ANSWER_MS = 3000 /* what a client waits before it has asked three times (RFC 8489 6.2.1) */
 };
 
 static int by_name(const void *a, const void *b)
@@ -22,9 +27,10 @@ static int by_name(const void *a, const void *b)
     return d ? d : (x->name_len > y->name_len) - (x->name_len < y->name_len);
 }
 
-bool edge_find_key(struct slice username, struct stun_key *out, void *ctx)
+static bool find_fixed(struct slice username, struct stun_key *out, void *ctx)
 {
-    const struct edge_conf *e = ctx;
+    const struct users *all = ctx;
+    const struct edge_conf *e = all->conf;
     uint8_t name[NAME_MAX_BYTES];
     if (username.len == 0 || username.len > sizeof name || e->n_users == 0) {
         return false;
@@ -36,6 +42,24 @@ bool edge_find_key(struct slice username, struct stun_key *out, void *ctx)
         *out = u->key;
     }
     return u != NULL;
+}
+
+static const struct slice *secrets_of(size_t *n, void *ctx)
+{
+    const struct users *all = ctx;
+    *n = all->conf->n_secrets;
+    return all->conf->secrets;
+}
+
+/* A password, or 0x and a key in hexadecimal as coturn writes it. */
+static int make_key(struct stun_key *out, struct slice name, struct slice realm,
+                    struct slice password)
+{
+    if (text_starts(password, "0x") &&
+        credential_key_from_hex(out, slice_from(password, 2)) == OK) {
+        return OK;
+    }
+    return stun_key_long_term(out, name, realm, password);
 }
 
 /* NULL, or what is wrong with this user. */
@@ -62,7 +86,7 @@ static const char *add(struct edge_conf *e, struct slice name, struct slice pass
     }
     memcpy(u->name, name.p, name.len);
     e->n_users++;
-    return stun_key_long_term(&u->key, name, e->run.server.realm, password)
+    return make_key(&u->key, name, e->run.server.realm, password)
                ? "libcrypto refuses MD5, which TURN's passwords need"
                : NULL;
 }
@@ -102,8 +126,49 @@ static bool read_file(struct edge_conf *e, struct conf *c, const char *path)
     return !wrong;
 }
 
+/* Copies: the options are wiped after the start. */
+static bool read_secrets(struct edge_conf *e, struct conf *c)
+{
+    size_t n = conf_count(c, "secret"), hash = conf_choice(c, "secret-hash");
+    e->chain.sha1 = hash != 1;
+    e->chain.sha256 = hash != 0;
+    e->chain.strict_expiry = conf_bool(c, "strict-expiry");
+    if (n > USER_VALUES_MAX) {
+        conf_fail(c, "secret", USER_VALUES_MAX, "at most %d secrets", USER_VALUES_MAX);
+        return false;
+    }
+    for (size_t i = 0; i < n; i++) {
+        struct slice s = slice_str(conf_text(c, "secret", i));
+        if (s.len < SECRET_MIN || s.len > CREDENTIAL_SECRET_MAX) {
+            conf_fail(c, "secret", i, "must have %d to %d bytes", SECRET_MIN,
+                      CREDENTIAL_SECRET_MAX);
+            return false;
+        }
+        uint8_t *copy = malloc(s.len);
+        if (!copy) {
+            conf_fail(c, "secret", i, "out of memory");
+            return false;
+        }
+        memcpy(copy, s.p, s.len);
+        e->secret_bytes[i] = copy;
+        e->secrets[i] = slice_of(copy, s.len);
+        e->n_secrets = i + 1;
+    }
+    return true;
+}
+
+static bool has_database(const struct edge_conf *e)
+{
+    (void)e;
+    return false;
+}
+
 bool users_read(struct edge_conf *e, struct conf *c)
 {
+    e->chain.cache_s = (uint32_t)conf_number(c, "user-cache");
+    if (!read_secrets(e, c)) {
+        return false;
+    }
     for (size_t i = 0; i < conf_count(c, "user"); i++) {
         struct slice name, password;
         conf_pair(c, "user", i, &name, &password);
@@ -117,9 +182,12 @@ bool users_read(struct edge_conf *e, struct conf *c)
     if (path && !read_file(e, c, path)) {
         return false;
     }
-    if (e->n_users == 0) {
-        conf_fail(c, "user", 0, "nobody could allocate: give a user or a user-file");
+    if (e->n_users == 0 && e->n_secrets == 0 && !has_database(e)) {
+        conf_fail(c, "user", 0, "nobody could allocate: give a user, a user-file or a secret");
         return false;
+    }
+    if (e->n_users == 0) {
+        return true;
     }
     qsort(e->users, e->n_users, sizeof *e->users, by_name);
     for (size_t i = 1; i < e->n_users; i++) {
@@ -141,4 +209,46 @@ void users_done(struct edge_conf *e)
     free(e->users);
     e->users = NULL;
     e->n_users = 0;
+    for (size_t i = 0; i < e->n_secrets; i++) {
+        secret_wipe(e->secret_bytes[i], e->secrets[i].len);
+        free(e->secret_bytes[i]);
+    }
+    e->n_secrets = 0;
+}
+
+static void find_keys(turn_id ticket, struct slice username, void *ctx)
+{
+    struct users *u = ctx;
+    user_chain_find(u->chain, ticket, username);
+}
+
+static void on_keys(turn_id ticket, const struct turn_keys *keys, void *ctx)
+{
+    const struct users *u = ctx;
+    turn_run_keys(u->server, ticket, keys);
+}
+
+int users_start(struct users *u, struct edge_conf *e, struct loop *l)
+{
+    struct user_chain_config cfg = e->chain;
+    *u = (struct users){.conf = e};
+    cfg.loop = l;
+    cfg.log = &e->log;
+    cfg.realm = e->run.server.realm;
+    cfg.find_fixed = find_fixed;
+    cfg.secrets = secrets_of;
+    cfg.fixed_ctx = u;
+    cfg.stranger_s = cfg.cache_s < STRANGER_S ? cfg.cache_s : STRANGER_S;
+    cfg.timeout_ms = ANSWER_MS;
+    cfg.answer = on_keys;
+    cfg.answer_ctx = u;
+    e->run.find_keys = find_keys;
+    e->run.ctx = u;
+    return user_chain_new(&u->chain, &cfg);
+}
+
+void users_stop(struct users *u)
+{
+    user_chain_free(u->chain);
+    u->chain = NULL;
 }
