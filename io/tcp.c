@@ -13,6 +13,9 @@
 
 enum {
     LINGER_MS = 5000,
+    KEEP_IDLE_S = 60,
+    KEEP_PROBE_S = 15,
+    KEEP_PROBES = 4,
     OUT_FIRST = 4096
 };
 
@@ -456,6 +459,11 @@ int tcp_wrap(struct tcp **out, struct loop *l, int fd, const struct addr *peer)
         return err;
     }
     sock_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    /* One that vanished without a FIN (power, a NAT's timeout) fails after two minutes. */
+    sock_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+    sock_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, KEEP_IDLE_S);
+    sock_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, KEEP_PROBE_S);
+    sock_option(fd, IPPROTO_TCP, TCP_KEEPCNT, KEEP_PROBES);
     *out = t;
     return OK;
 }

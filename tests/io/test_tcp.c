@@ -1,5 +1,7 @@
 /* TCP streams over loopback. */
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -406,6 +408,29 @@ static void one_port_listens_and_connects(void **state)
     tcp_listener_free(peer_s);
 }
 
+static int option(const struct tcp *t, int level, int name)
+{
+    int v = -1;
+    socklen_t len = sizeof v;
+    assert_int_equal(getsockopt(t->fd, level, name, &v, &len), 0);
+    return v;
+}
+
+/* What vanishes without a FIN cannot be acted on a loopback; that the kernel will ask can. */
+static void a_silent_peer_is_asked_within_two_minutes(void **state)
+{
+    struct end c = {0};
+    struct tcp *ends[] = {connect_pair(*state, &c), c.t};
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(option(ends[i], SOL_SOCKET, SO_KEEPALIVE), 1);
+        int idle_s = option(ends[i], IPPROTO_TCP, TCP_KEEPIDLE);
+        int probes = option(ends[i], IPPROTO_TCP, TCP_KEEPCNT);
+        int probe_s = option(ends[i], IPPROTO_TCP, TCP_KEEPINTVL);
+        assert_true(idle_s + probes * probe_s <= 120);
+        tcp_close(ends[i]);
+    }
+}
+
 static void an_address_in_use_is_an_error_at_once(void **state)
 {
     struct loop *l = *state;
@@ -470,6 +495,7 @@ int main(void)
         IO_TEST(a_paused_reader_stops_the_writer),
         IO_TEST(the_queue_outlives_close_when_sent),
         IO_TEST(one_port_listens_and_connects),
+        IO_TEST(a_silent_peer_is_asked_within_two_minutes),
         IO_TEST(an_address_in_use_is_an_error_at_once),
         IO_TEST(no_descriptors_left_does_not_spin),
     };
