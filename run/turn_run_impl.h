@@ -67,7 +67,7 @@ struct turn_run {
     turn_id last_client; /* ids count up and never come again */
     bool acts;           /* inside run_actions */
     struct ports udp_ports, tcp_ports;
-    struct log_limit noise, denials, events, full;
+    struct log_limit noise, denials, renewals, events, full;
     uint8_t scratch[65536 + 8]; /* a datagram and its padding, side by side */
 };
 

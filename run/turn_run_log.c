@@ -2,8 +2,9 @@
 #include "run/turn_run_impl.h"
 
 enum {
-    DENIALS_PER_S = 20, /* of those that anybody can cause, and of those that clients can */
-    EVENTS_PER_S = 200  /* of all others: a client may refresh as often as it likes */
+    DENIALS_PER_S = 20,   /* of those that anybody can cause, and of those that clients can */
+    RENEWALS_PER_S = 200, /* a client may refresh as often as it likes */
+    EVENTS_PER_S = 1000   /* of all others: what begins and ends */
 };
 
 static bool is(const struct turn_report *p, const char *event)
@@ -55,6 +56,9 @@ static void put_counts(struct fields *f, struct turn_run *r, const struct turn_a
 static bool may_log(struct turn_run *r, const struct turn_report *p, uint32_t *held)
 {
     uint64_t now_s = loop_now_ms(r->loop) / 1000;
+    if (is(p, "refresh") || is(p, "permission") || is(p, "channel")) {
+        return log_limit_pass(&r->renewals, now_s, RENEWALS_PER_S, held);
+    }
     if (!is(p, "deny")) {
         return log_limit_pass(&r->events, now_s, EVENTS_PER_S, held);
     }
