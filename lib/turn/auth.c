@@ -160,6 +160,7 @@ void turn_server_keys(struct turn_server *s, uint64_t now_ms, turn_id ticket,
     struct call c = {.conn = &p->conn};
     c.code = p->conn.dialect->read(&c.req, slice_of(p->frame, p->len));
     c.alloc = alloc_of_conn(s, &p->conn);
+    pool_give(&s->parked, p); /* it stays readable until the next request waits */
     if (keys) {
         auth_finish(s, &c, keys);
     } else if (c.alloc && user_is(c.alloc->user, c.req.username)) {
@@ -168,7 +169,6 @@ void turn_server_keys(struct turn_server *s, uint64_t now_ms, turn_id ticket,
     } else {
         reply_error(s, &c, 500, "user database does not answer");
     }
-    pool_give(&s->parked, p);
 }
 
 void turn_server_key(struct turn_server *s, uint64_t now_ms, turn_id ticket,

@@ -245,6 +245,7 @@ static void alloc_expired(struct turn_server *s, struct alloc *a)
     turn_id conn = a->conn.transport == TURN_TCP ? a->conn.id : 0;
     alloc_end(s, a, "expire", NULL);
     if (conn) {
+        auth_drop_conn(s, conn);
         action_put(s, TURN_DO_CONN_CLOSE)->conn = conn;
     }
 }

@@ -218,6 +218,7 @@ void tcp_bind(struct turn_server *s, struct call *c)
         return;
     }
     set_state(s, p, PEER_BOUND);
+    auth_drop_conn(s, c->conn->id); /* what it asked for besides has no place to go */
     struct turn_reply reply = {.connection_id = p->cid, .has_connection_id = true};
     reply_success(s, c, &reply);
     report_peer(s, "bind", NULL, p);

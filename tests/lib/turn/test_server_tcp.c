@@ -286,6 +286,51 @@ static void random_events_leave_the_books_right(void **state)
     assert_true(turn_server_deadline_ms(b->s) == UINT64_MAX);
 }
 
+/* A request that goes on to wait for its key: the ticket. */
+static turn_id hold_bind(struct set *t, turn_id conn, uint32_t cid)
+{
+    assert_int_equal(bind_on(t, conn, cid, &t->b.key), 1);
+    return bench_did(&t->b, TURN_DO_FIND_KEY, 0)->key.ticket;
+}
+
+static void give_key(struct set *t, turn_id ticket)
+{
+    turn_server_key(t->b.s, t->b.now_ms, ticket, &t->b.key);
+    bench_drain(&t->b);
+}
+
+static void a_connection_is_bound_once_whatever_waits(void **state)
+{
+    struct set *t = *state;
+    assert_true(accept_peer(t, "8.8.8.8:1") != 0);
+    uint32_t first = sent_cid(t);
+    assert_true(accept_peer(t, "8.8.8.8:2") != 0);
+    uint32_t second = sent_cid(t);
+    t->b.answers_late = true;
+    turn_id one = hold_bind(t, 2, first), other = hold_bind(t, 2, second);
+    give_key(t, one);
+    assert_int_equal(bench_count(&t->b, TURN_DO_TCP_PIPE), 1);
+    give_key(t, other);
+    assert_int_equal(t->b.n_did, 0); /* it would be in the midst of the peer's bytes */
+}
+
+static void what_waits_ends_with_the_allocation_s_connection(void **state)
+{
+    struct set *t = *state;
+    struct ask a;
+    t->b.answers_late = true;
+    ask_begin(&t->b, &a, STUN_ALLOCATE);
+    stun_put_u32(&a.w, STUN_REQUESTED_TRANSPORT, TURN_TCP);
+    /* Another user's, so that the allocation's own key does not do. */
+    assert_int_equal(ask_end(&t->b, &a, &t->control, &t->b.other_key), 1);
+    turn_id ticket = bench_did(&t->b, TURN_DO_FIND_KEY, 0)->key.ticket;
+    bench_tick_to(&t->b, t->b.now_ms + 600000);
+    assert_true(bench_did(&t->b, TURN_DO_CONN_CLOSE, 0)->conn == 1);
+    turn_server_key(t->b.s, t->b.now_ms, ticket, &t->b.other_key);
+    bench_drain(&t->b);
+    assert_int_equal(t->b.n_did, 0); /* no allocation on a closed connection */
+}
+
 int main(void)
 {
 #define T(name, up) cmocka_unit_test_setup_teardown(name, up, teardown)
@@ -297,6 +342,8 @@ int main(void)
         T(connect_is_answered_when_the_peer_is_there, setup),
         T(a_connect_that_fails_or_takes_too_long_is_447, setup),
         T(the_end_of_an_allocation_takes_its_connections_along, setup_any),
+        T(a_connection_is_bound_once_whatever_waits, setup_any),
+        T(what_waits_ends_with_the_allocation_s_connection, setup),
         T(random_events_leave_the_books_right, setup_any),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
