@@ -70,7 +70,7 @@ static uint16_t check(const struct turn_server *s, const struct call *c, struct 
     const struct turn_req *r = &c->req;
     uint16_t code;
     *why = "no allocation";
-    if (!c->alloc) {
+    if (!c->alloc || !c->alloc->is_open) {
         return 437;
     }
     *why = "not on a TCP relay"; /* RFC 6062 5 */

@@ -100,7 +100,7 @@ static uint16_t check_all(const struct turn_server *s, const struct call *c, con
 void perm_request(struct turn_server *s, struct call *c)
 {
     const char *why = "no allocation";
-    uint16_t code = c->alloc ? check_all(s, c, &why) : 437;
+    uint16_t code = c->alloc && c->alloc->is_open ? check_all(s, c, &why) : 437;
     if (code) {
         reply_error(s, c, code, why);
         return;

@@ -496,6 +496,17 @@ static void channels_bind_one_number_to_one_peer(void **state)
     assert_int_equal(turn_server_stats(b->s).channels, 0);
 }
 
+static void nothing_is_granted_before_the_relay_is_open(void **state)
+{
+    struct bench *b = *state;
+    struct turn_conn c = bench_udp("192.0.2.7:1");
+    b->opens = false;
+    assert_int_equal(bench_allocate(b, &c, TURN_UDP), 1);
+    assert_int_equal(bench_permit(b, &c, "8.8.8.8"), 437);
+    assert_int_equal(bind_channel(b, &c, 0x4000, "8.8.8.8:1"), 437);
+    assert_int_equal(bench_refresh(b, &c, 600), 437);
+}
+
 static void send_needs_a_permission_and_data_comes_back_as_an_indication(void **state)
 {
     struct bench *b = *state;
@@ -551,6 +562,7 @@ int main(void)
         T(an_allocation_lives_as_long_as_it_is_refreshed),
         T(permissions_are_all_or_none_and_run_out),
         T(channels_bind_one_number_to_one_peer),
+        T(nothing_is_granted_before_the_relay_is_open),
         T(send_needs_a_permission_and_data_comes_back_as_an_indication),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
