@@ -88,7 +88,11 @@ static uint16_t check(const struct turn_server *s, const struct call *c, struct 
         return 400;
     }
     *why = peer_refused(s, c->alloc, &r->peer, &code);
-    return *why ? code : 0;
+    if (*why) {
+        return code;
+    }
+    *why = "too many channels";
+    return *found || c->alloc->n_chans < s->cfg.max_channels ? 0 : 508;
 }
 
 void chan_request(struct turn_server *s, struct call *c)

@@ -496,6 +496,20 @@ static void channels_bind_one_number_to_one_peer(void **state)
     assert_int_equal(turn_server_stats(b->s).channels, 0);
 }
 
+static void a_refused_channel_leaves_no_permission(void **state)
+{
+    struct bench *b = *state;
+    struct turn_conn c = bench_udp("192.0.2.7:1");
+    assert_int_equal(bench_allocate(b, &c, TURN_UDP), 0);
+    turn_id relay = bench_did(b, TURN_DO_RELAY_OPEN, 0)->relay;
+    assert_int_equal(bind_channel(b, &c, 0x4000, "8.8.8.8:1"), 0);
+    assert_int_equal(bind_channel(b, &c, 0x4001, "8.8.8.8:2"), 0);
+    assert_int_equal(bind_channel(b, &c, 0x4002, "8.8.8.8:3"), 0);
+    assert_int_equal(bind_channel(b, &c, 0x4003, "8.8.4.4:1"), 508);
+    assert_int_equal(from_peer(b, relay, "8.8.4.4:1"), 0);
+    assert_int_equal(turn_server_stats(b->s).permissions, 1);
+}
+
 static void nothing_is_granted_before_the_relay_is_open(void **state)
 {
     struct bench *b = *state;
@@ -562,6 +576,7 @@ int main(void)
         T(an_allocation_lives_as_long_as_it_is_refreshed),
         T(permissions_are_all_or_none_and_run_out),
         T(channels_bind_one_number_to_one_peer),
+        T(a_refused_channel_leaves_no_permission),
         T(nothing_is_granted_before_the_relay_is_open),
         T(send_needs_a_permission_and_data_comes_back_as_an_indication),
     };
