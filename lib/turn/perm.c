@@ -78,10 +78,20 @@ void perm_end(struct turn_server *s, struct perm *p)
     pool_give(&s->perms, p);
 }
 
+static bool is_among(const struct addr *list, size_t n, const struct addr *a)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (addr_ip_eq(&list[i], a)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* RFC 8656 10.2: all of the addresses, or none. Returns the code to answer with, 0 for yes. */
 static uint16_t check_all(const struct turn_server *s, const struct call *c, const char **why)
 {
-    struct addr peer;
+    struct addr peer, fresh[STUN_ATTRS_MAX];
     uint16_t code;
     size_t n_new = 0, n = 0;
     for (; stun_get_nth_addr(&c->req.msg, STUN_XOR_PEER_ADDRESS, n, &peer) == OK; n++) {
@@ -90,7 +100,9 @@ static uint16_t check_all(const struct turn_server *s, const struct call *c, con
         if (*why) {
             return code;
         }
-        n_new += !perm_has(s, c->alloc, &peer);
+        if (!perm_has(s, c->alloc, &peer) && !is_among(fresh, n_new, &peer)) {
+            fresh[n_new++] = peer;
+        }
     }
     *why = n == 0 ? "no peer address" : "too many permissions";
     bool fits = c->alloc->n_perms + n_new <= s->cfg.max_permissions;

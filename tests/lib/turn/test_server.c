@@ -439,6 +439,10 @@ static void permissions_are_all_or_none_and_run_out(void **state)
     assert_int_equal(bench_permit(b, &c, "8.8.8.8:9"), 0);
     bench_tick_to(b, b->now_ms + 300000);
     assert_int_equal(from_peer(b, relay, peer_text), 0);
+    /* The last free place suffices for one address named twice. */
+    assert_int_equal(two_peers(b, &c, "9.9.9.1", "9.9.9.2"), 0);
+    assert_int_equal(bench_permit(b, &c, "9.9.9.3"), 0);
+    assert_int_equal(two_peers(b, &c, "9.9.9.4:1", "9.9.9.4:2"), 0);
     struct ask a;
     ask_begin(b, &a, STUN_CREATE_PERMISSION);
     assert_int_equal(ask_end(b, &a, &c, &b->key), 400);
