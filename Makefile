@@ -1,6 +1,6 @@
 # Thin front to meson and tools/. `make demo` and `make check` start from a bare Debian 12.
 .POSIX:
-.PHONY: all demo check build bench clean install
+.PHONY: all demo check build bench sim clean install
 
 ARGS =
 # A second build at the same time is never wanted: ninja brings its own parallelism.
@@ -19,6 +19,13 @@ build: setup-run build/build.ninja
 
 bench: build
 	@meson test -C build --benchmark --verbose --no-rebuild
+
+# The TURN server core against its model, for as long as there is time, from a new seed.
+MINUTES = 10
+sim:
+	@test -d build-check || meson setup build-check -Db_sanitize=address,undefined -Dwerror=true
+	@ninja -C build-check tests/sim/turn_sim
+	@build-check/tests/sim/turn_sim --seconds $$(($(MINUTES) * 60)) --seed $$(date +%s)
 
 install: build
 	meson install -C build --no-rebuild

@@ -1,0 +1,638 @@
+/* The model's objects, and the events that are not requests. */
+#include "tests/sim/turn_model.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+enum {
+    SECOND = 1000,
+    ANSWER_MAX = 192 /* bytes of any answer to somebody who has not authenticated */
+};
+
+static void write_line(char *to, const char *form, va_list args)
+{
+    (void)vsnprintf(to, MODEL_LINE, form, args);
+}
+
+void model_tell(struct model *m, const char *form, ...)
+{
+    va_list args;
+    va_start(args, form);
+    write_line(m->line[m->n_lines++ % MODEL_LINES], form, args);
+    va_end(args);
+}
+
+void model_fault(struct model *m, const char *form, ...)
+{
+    va_list args;
+    if (m->fault[0]) {
+        return;
+    }
+    va_start(args, form);
+    write_line(m->fault, form, args);
+    va_end(args);
+}
+
+static const char *const act_names[] = {
+    [TURN_DO_SEND] = "SEND",
+    [TURN_DO_RELAY_OPEN] = "RELAY_OPEN",
+    [TURN_DO_RELAY_SEND] = "RELAY_SEND",
+    [TURN_DO_RELAY_CLOSE] = "RELAY_CLOSE",
+    [TURN_DO_TCP_CONNECT] = "TCP_CONNECT",
+    [TURN_DO_TCP_PIPE] = "TCP_PIPE",
+    [TURN_DO_TCP_CLOSE] = "TCP_CLOSE",
+    [TURN_DO_CONN_CLOSE] = "CONN_CLOSE",
+    [TURN_DO_FIND_KEY] = "FIND_KEY",
+    [TURN_DO_REPORT] = "REPORT",
+};
+
+void model_act(struct model *m, const struct turn_action *a)
+{
+    if (m->n_acts == MODEL_ACTS || a->body.len > MODEL_BYTES - m->n_bytes) {
+        model_fault(m, "one event led to more actions than can be");
+        return;
+    }
+    struct act *act = &m->acts[m->n_acts++];
+    *act = (struct act){.a = *a};
+    if (a->body.len > 0) {
+        memcpy(m->bytes + m->n_bytes, a->body.p, a->body.len);
+        act->a.body.p = m->bytes + m->n_bytes;
+        m->n_bytes += a->body.len;
+    }
+    if (a->what != TURN_DO_REPORT) {
+        model_tell(m, "    -> %s conn %llu relay %llx link %llx, %zu+%zu bytes",
+                   act_names[a->what], (unsigned long long)a->conn,
+                   (unsigned long long)a->relay, (unsigned long long)a->peer_conn,
+                   (size_t)a->head_len, a->body.len);
+    }
+}
+
+static turn_id id_of(const struct turn_action *a)
+{
+    switch (a->what) {
+    case TURN_DO_RELAY_CLOSE:
+    case TURN_DO_RELAY_SEND: return a->relay;
+    case TURN_DO_TCP_CLOSE: return a->peer_conn;
+    case TURN_DO_CONN_CLOSE:
+    case TURN_DO_TCP_PIPE: return a->conn;
+    case TURN_DO_SEND:
+    case TURN_DO_RELAY_OPEN:
+    case TURN_DO_TCP_CONNECT:
+    case TURN_DO_FIND_KEY:
+    case TURN_DO_REPORT: break;
+    }
+    return 0;
+}
+
+struct act *model_take(struct model *m, enum turn_do what, turn_id id)
+{
+    for (size_t i = 0; i < m->n_acts; i++) {
+        struct act *act = &m->acts[i];
+        if (!act->is_seen && act->a.what == what && (id == 0 || id_of(&act->a) == id)) {
+            act->is_seen = true;
+            return act;
+        }
+    }
+    return NULL;
+}
+
+void model_want_close(struct model *m, enum turn_do what, turn_id id)
+{
+    if (!model_take(m, what, id)) {
+        model_fault(m, "%s of %llx is missing", act_names[what], (unsigned long long)id);
+    }
+}
+
+static bool goes_to(const struct turn_action *a, const struct turn_conn *c)
+{
+    return a->conn == c->id && addr_eq(&a->addr, &c->client) && addr_eq(&a->local, &c->local);
+}
+
+/* Only what goes to somebody unknown over UDP may do without a fingerprint. */
+static bool ends_well(const struct turn_conn *c, const struct stun_msg *m)
+{
+    bool is_bare = !stun_has(m, STUN_FINGERPRINT) && !stun_has(m, STUN_MESSAGE_INTEGRITY);
+    return stun_fingerprint_ok(m) || (is_bare && c->transport == TURN_UDP);
+}
+
+bool model_take_reply(struct model *m, const struct turn_conn *c, uint16_t method,
+                      const struct stun_tid *tid, struct stun_msg *out)
+{
+    for (size_t i = 0; i < m->n_acts; i++) {
+        struct act *act = &m->acts[i];
+        if (act->is_seen || act->a.what != TURN_DO_SEND || act->a.head_len ||
+            stun_parse(out, act->a.body, &stun_wire_rfc8489) || !ends_well(c, out) ||
+            out->method != method || (out->cls != STUN_SUCCESS && out->cls != STUN_ERROR) ||
+            memcmp(out->tid.b, tid->b, tid->len) != 0) {
+            continue;
+        }
+        act->is_seen = true;
+        if (!goes_to(&act->a, c)) {
+            model_fault(m, "an answer goes to the wrong client");
+        }
+        return true;
+    }
+    return false;
+}
+
+void model_want_error(struct model *m, const struct turn_conn *c, uint16_t method,
+                      const struct stun_tid *tid)
+{
+    static const uint16_t codes[] = {400, 401, 403, 420, 437, 438, 440, 441,
+                                     442, 443, 446, 447, 486, 500, 508};
+    struct stun_msg out;
+    struct slice reason;
+    uint16_t code = 0;
+    if (!model_take_reply(m, c, method, tid, &out)) {
+        model_fault(m, "no answer where an error is due");
+        return;
+    }
+    bool known = false;
+    bool has = out.cls == STUN_ERROR && stun_get_error(&out, &code, &reason) == OK;
+    for (size_t i = 0; has && i < sizeof codes / sizeof *codes; i++) {
+        known |= code == codes[i];
+    }
+    if (!known) {
+        model_fault(m, "%s where an error is due", has ? "an unheard-of code" : "success");
+    }
+    if (out.raw.len > ANSWER_MAX) {
+        model_fault(m, "an error of %zu bytes", out.raw.len);
+    }
+    model_tell(m, "       error %u", code);
+}
+
+bool model_want_success(struct model *m, const struct turn_conn *c, uint16_t method,
+                        const struct stun_tid *tid, uint8_t user, struct stun_msg *out)
+{
+    if (!model_take_reply(m, c, method, tid, out)) {
+        model_fault(m, "no answer where success is due");
+        return false;
+    }
+    if (out->cls != STUN_SUCCESS || stun_check_integrity(out, &m->users[user].key)) {
+        model_fault(m, "an error, or a bad signature, where success is due");
+        return false;
+    }
+    return true;
+}
+
+struct m_alloc *model_relay(struct model *m, turn_id relay)
+{
+    for (size_t i = 0; i < MODEL_ALLOCS; i++) {
+        if (m->allocs[i].is_live && m->allocs[i].relay == relay) {
+            return &m->allocs[i];
+        }
+    }
+    return NULL;
+}
+
+struct m_alloc *model_alloc_of(struct model *m, const struct turn_conn *c)
+{
+    for (size_t i = 0; i < MODEL_ALLOCS; i++) {
+        struct m_alloc *a = &m->allocs[i];
+        if (a->is_live && a->conn.transport == c->transport && a->conn.id == c->id &&
+            (c->transport == TURN_TCP ||
+             (addr_eq(&a->conn.client, &c->client) && addr_eq(&a->conn.local, &c->local)))) {
+            return a;
+        }
+    }
+    return NULL;
+}
+
+size_t model_live_allocs(const struct model *m)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < MODEL_ALLOCS; i++) {
+        n += m->allocs[i].is_live;
+    }
+    return n;
+}
+
+struct m_link *model_link(struct model *m, turn_id id)
+{
+    for (size_t i = 0; i < MODEL_LINKS; i++) {
+        if (m->links[i].alloc && m->links[i].id == id) {
+            return &m->links[i];
+        }
+    }
+    return NULL;
+}
+
+struct m_perm *model_perm(struct model *m, const struct m_alloc *a, const struct addr *peer)
+{
+    for (size_t i = 0; i < MODEL_PERMS; i++) {
+        if (m->perms[i].alloc == a && addr_ip_eq(&m->perms[i].ip, peer)) {
+            return &m->perms[i];
+        }
+    }
+    return NULL;
+}
+
+void model_drop_parked(struct model *m, turn_id conn)
+{
+    for (size_t i = 0; i < MODEL_PARKED; i++) {
+        struct m_parked *p = &m->parked[i];
+        if (p->frame.conn.transport == TURN_TCP && p->frame.conn.id == conn) {
+            p->ticket = 0;
+        }
+    }
+}
+
+void model_end_alloc(struct model *m, struct m_alloc *a)
+{
+    for (size_t i = 0; i < MODEL_LINKS; i++) {
+        if (m->links[i].alloc == a) {
+            model_want_close(m, TURN_DO_TCP_CLOSE, m->links[i].id);
+            m->links[i].alloc = NULL;
+        }
+    }
+    for (size_t i = 0; i < MODEL_PERMS; i++) {
+        m->perms[i].alloc = m->perms[i].alloc == a ? NULL : m->perms[i].alloc;
+    }
+    for (size_t i = 0; i < MODEL_CHANS; i++) {
+        m->chans[i].alloc = m->chans[i].alloc == a ? NULL : m->chans[i].alloc;
+    }
+    if (a->reserve) {
+        model_want_close(m, TURN_DO_RELAY_CLOSE, a->reserve);
+    }
+    model_want_close(m, TURN_DO_RELAY_CLOSE, a->relay);
+    a->is_live = false;
+}
+
+void model_want_allocated(struct model *m, struct m_alloc *a)
+{
+    struct stun_msg out;
+    struct addr relayed, mapped;
+    uint32_t lifetime_s;
+    uint64_t token;
+    if (!model_want_success(m, &a->conn, STUN_ALLOCATE, &a->tid, a->user, &out)) {
+        return;
+    }
+    bool has_token = stun_get_u64(&out, STUN_RESERVATION_TOKEN, &token) == OK;
+    if (a->reserve && has_token) { /* the first answer */
+        a->token = token;
+    }
+    if (stun_get_addr(&out, STUN_XOR_RELAYED_ADDRESS, &relayed) ||
+        stun_get_addr(&out, STUN_XOR_MAPPED_ADDRESS, &mapped) ||
+        stun_get_u32(&out, STUN_LIFETIME, &lifetime_s) || !addr_eq(&relayed, &a->told) ||
+        !addr_eq(&mapped, &a->conn.client) || lifetime_s != a->lifetime_s ||
+        has_token != (a->token != 0) || (has_token && token != a->token)) {
+        model_fault(m, "the answer to Allocate says something else");
+    }
+}
+
+void model_relay_opened(struct model *m, turn_id relay, const struct addr *bound)
+{
+    struct m_alloc *a = model_relay(m, relay);
+    if (!a || a->is_open) {
+        m->count[COUNT_STALE_EVENT]++;
+        return;
+    }
+    if (!bound) {
+        model_want_error(m, &a->conn, STUN_ALLOCATE, &a->tid);
+        model_end_alloc(m, a);
+        m->count[COUNT_NOT_OPENED]++;
+        return;
+    }
+    a->is_open = true;
+    a->told = *bound;
+    if (m->cfg.external_ip.family == bound->family) {
+        a->told = m->cfg.external_ip;
+        a->told.port = bound->port;
+    }
+    a->expires_ms = m->now_ms + (uint64_t)a->lifetime_s * SECOND;
+    model_want_allocated(m, a);
+    for (size_t i = 0; i < MODEL_ALLOCS && a->reserve; i++) {
+        if (m->reserves[i].id == 0) {
+            m->reserves[i] = (struct m_reserve){.id = a->reserve,
+                                                .token = a->token,
+                                                .user = a->user,
+                                                .family = a->family,
+                                                .expires_ms = m->now_ms + 30 * SECOND};
+            a->reserve = 0;
+            m->count[COUNT_RESERVED]++;
+        }
+    }
+    m->count[COUNT_OPENED]++;
+}
+
+void model_tcp_opened(struct model *m, turn_id link, bool ok)
+{
+    struct m_link *l = model_link(m, link);
+    struct stun_msg out;
+    if (!l || l->state != LINK_CONNECTING) {
+        m->count[COUNT_STALE_EVENT]++;
+        return;
+    }
+    if (!ok) {
+        model_want_error(m, &l->alloc->conn, STUN_CONNECT, &l->tid);
+        l->alloc = NULL;
+        m->count[COUNT_CONNECT_FAILED]++;
+        return;
+    }
+    if (model_want_success(m, &l->alloc->conn, STUN_CONNECT, &l->tid, l->alloc->user, &out) &&
+        stun_get_u32(&out, STUN_CONNECTION_ID, &l->cid)) {
+        model_fault(m, "no CONNECTION-ID");
+    }
+    l->state = LINK_WAITING;
+    l->expires_ms = m->now_ms + 30 * SECOND;
+    m->count[COUNT_CONNECTED]++;
+}
+
+/* Takes the ConnectionAttempt indication and its number. */
+static void want_attempt(struct model *m, struct m_link *l)
+{
+    struct act *act = model_take(m, TURN_DO_SEND, 0);
+    struct stun_msg out;
+    struct addr peer;
+    if (!act || stun_parse(&out, act->a.body, &stun_wire_rfc8489) ||
+        out.method != STUN_CONNECTION_ATTEMPT || out.cls != STUN_INDICATION ||
+        stun_get_u32(&out, STUN_CONNECTION_ID, &l->cid) ||
+        stun_get_addr(&out, STUN_XOR_PEER_ADDRESS, &peer) || !addr_eq(&peer, &l->peer)) {
+        model_fault(m, "no proper ConnectionAttempt");
+    } else if (!goes_to(&act->a, &l->alloc->conn)) {
+        model_fault(m, "a ConnectionAttempt goes to the wrong client");
+    }
+}
+
+static bool link_fits(struct model *m, const struct m_alloc *a, const struct addr *peer)
+{
+    size_t n = 0, n_unbound = 0;
+    for (size_t i = 0; i < MODEL_LINKS; i++) {
+        const struct m_link *l = &m->links[i];
+        if (l->alloc == a) {
+            n++;
+            n_unbound += l->state != LINK_BOUND;
+        }
+        if (l->alloc == a && addr_eq(&l->peer, peer)) {
+            return false;
+        }
+    }
+    return n < m->cfg.max_connections && n_unbound < m->cfg.max_unbound;
+}
+
+struct m_link *model_new_link(struct model *m, struct m_alloc *a, const struct addr *peer)
+{
+    for (size_t i = 0; i < MODEL_LINKS && link_fits(m, a, peer); i++) {
+        if (!m->links[i].alloc) {
+            m->links[i] = (struct m_link){
+                .alloc = a, .peer = *peer, .expires_ms = m->now_ms + 30 * SECOND};
+            return &m->links[i];
+        }
+    }
+    return NULL;
+}
+
+void model_tcp_accepted(struct model *m, turn_id relay, const struct addr *peer, turn_id link)
+{
+    struct m_alloc *a = model_relay(m, relay);
+    bool may = a && a->is_open && a->transport == TURN_TCP && peer->family == a->family &&
+               m->peer_ok(peer) && (m->cfg.tcp_accept_any || model_perm(m, a, peer));
+    struct m_link *l = may ? model_new_link(m, a, peer) : NULL;
+    if (!l) {
+        if (link) {
+            model_fault(m, "a peer's connection is taken that may not be");
+        }
+        m->count[COUNT_REFUSED]++;
+        return;
+    }
+    if (!link || model_link(m, link)) {
+        model_fault(m, "a peer's connection is refused, or its id is in use");
+    }
+    l->id = link;
+    l->state = LINK_WAITING;
+    want_attempt(m, l);
+    m->count[COUNT_ATTEMPT]++;
+}
+
+void model_tcp_closed(struct model *m, turn_id link)
+{
+    struct m_link *l = model_link(m, link);
+    if (!l) {
+        m->count[COUNT_STALE_EVENT]++;
+        return;
+    }
+    if (l->state == LINK_CONNECTING) {
+        model_want_error(m, &l->alloc->conn, STUN_CONNECT, &l->tid);
+    }
+    l->alloc = NULL;
+    m->count[COUNT_PEER_CLOSED]++;
+}
+
+void model_conn_gone(struct model *m, turn_id conn)
+{
+    struct m_alloc *a =
+        model_alloc_of(m, &(struct turn_conn){.id = conn, .transport = TURN_TCP});
+    model_drop_parked(m, conn);
+    if (a) {
+        model_end_alloc(m, a);
+        m->count[COUNT_CUT]++;
+    }
+}
+
+/* The message to the client as it goes out: head, body, zeros. */
+static size_t whole(const struct turn_action *a, uint8_t *out, size_t cap)
+{
+    struct wr w = wr_over(out, cap);
+    wr_bytes(&w, slice_of(a->head, a->head_len));
+    wr_bytes(&w, a->body);
+    (void)wr_room(&w, a->tail_len);
+    return wr_done(&w).len;
+}
+
+static void want_channel_data(struct model *m, const struct m_chan *ch, struct slice got,
+                              struct slice data)
+{
+    uint16_t number;
+    struct slice body;
+    if (channel_data_parse(got, &number, &body) || number != ch->number ||
+        !slice_eq(body, data)) {
+        model_fault(m, "ChannelData of the wrong channel or with wrong bytes");
+    }
+    if (ch->alloc->conn.transport == TURN_TCP && got.len % 4) {
+        model_fault(m, "ChannelData without its padding");
+    }
+    m->count[COUNT_CHANNELED]++;
+}
+
+static void want_indication(struct model *m, const struct addr *peer, struct slice got,
+                            struct slice data)
+{
+    struct stun_msg out;
+    struct addr said;
+    struct slice body;
+    if (stun_parse(&out, got, &stun_wire_rfc8489) || out.method != STUN_DATA_IND ||
+        out.cls != STUN_INDICATION || stun_get_addr(&out, STUN_XOR_PEER_ADDRESS, &said) ||
+        !addr_eq(&said, peer) || stun_get_bytes(&out, STUN_DATA, &body) ||
+        !slice_eq(body, data)) {
+        model_fault(m, "a Data indication with the wrong peer or wrong bytes");
+    }
+    m->count[COUNT_INDICATED]++;
+}
+
+void model_peer(struct model *m, turn_id relay, const struct addr *peer, struct slice data)
+{
+    uint8_t got[MODEL_FRAME];
+    const struct m_chan *ch = NULL;
+    struct m_alloc *a = model_relay(m, relay);
+    if (!a || !a->is_open || a->transport != TURN_UDP || !model_perm(m, a, peer)) {
+        m->count[COUNT_PEER_DROPPED]++;
+        return;
+    }
+    struct act *act = model_take(m, TURN_DO_SEND, 0);
+    if (!act) {
+        model_fault(m, "a peer with a permission is not heard");
+        return;
+    }
+    if (!goes_to(&act->a, &a->conn)) {
+        model_fault(m, "a peer's bytes reach the wrong client");
+    }
+    for (size_t i = 0; i < MODEL_CHANS; i++) {
+        if (m->chans[i].alloc == a && addr_eq(&m->chans[i].peer, peer)) {
+            ch = &m->chans[i];
+        }
+    }
+    struct slice message = slice_of(got, whole(&act->a, got, sizeof got));
+    if (ch) {
+        want_channel_data(m, ch, message, data);
+    } else {
+        want_indication(m, peer, message, data);
+    }
+}
+
+static void link_due(struct model *m, struct m_link *l)
+{
+    struct stun_msg out;
+    const struct m_alloc *a = l->alloc;
+    bool is_first = !a->is_open || a->expires_ms > l->expires_ms;
+    model_want_close(m, TURN_DO_TCP_CLOSE, l->id);
+    if (l->state == LINK_WAITING) {
+        m->count[COUNT_UNBOUND]++;
+    } else if (is_first) {
+        model_want_error(m, &a->conn, STUN_CONNECT, &l->tid);
+        m->count[COUNT_CONNECT_LATE]++;
+    } else if (a->expires_ms == l->expires_ms) { /* either may come first */
+        (void)model_take_reply(m, &a->conn, STUN_CONNECT, &l->tid, &out);
+    }
+    l->alloc = NULL;
+}
+
+static void small_things_due(struct model *m)
+{
+    for (size_t i = 0; i < MODEL_PERMS; i++) {
+        struct m_perm *p = &m->perms[i];
+        if (p->alloc && p->expires_ms <= m->now_ms && !m->keeps_permissions) {
+            p->alloc = NULL;
+            m->count[COUNT_PERM_EXPIRED]++;
+        }
+    }
+    for (size_t i = 0; i < MODEL_CHANS; i++) {
+        struct m_chan *ch = &m->chans[i];
+        if (ch->alloc && ch->expires_ms <= m->now_ms) {
+            ch->alloc = NULL;
+            m->count[COUNT_CHAN_EXPIRED]++;
+        }
+    }
+    for (size_t i = 0; i < MODEL_ALLOCS; i++) {
+        struct m_reserve *r = &m->reserves[i];
+        if (r->id && r->expires_ms <= m->now_ms) {
+            model_want_close(m, TURN_DO_RELAY_CLOSE, r->id);
+            r->id = 0;
+            m->count[COUNT_RESERVE_EXPIRED]++;
+        }
+    }
+}
+
+void model_ticked(struct model *m)
+{
+    small_things_due(m);
+    for (size_t i = 0; i < MODEL_LINKS; i++) {
+        struct m_link *l = &m->links[i];
+        if (l->alloc && l->state != LINK_BOUND && l->expires_ms <= m->now_ms) {
+            link_due(m, l);
+        }
+    }
+    for (size_t i = 0; i < MODEL_ALLOCS; i++) {
+        struct m_alloc *a = &m->allocs[i];
+        if (a->is_live && a->is_open && a->expires_ms <= m->now_ms) {
+            model_end_alloc(m, a);
+            if (a->conn.transport == TURN_TCP) {
+                model_want_close(m, TURN_DO_CONN_CLOSE, a->conn.id);
+                model_drop_parked(m, a->conn.id);
+            }
+            m->count[COUNT_EXPIRED]++;
+        }
+    }
+}
+
+static uint64_t sooner(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+uint64_t model_deadline_ms(const struct model *m)
+{
+    uint64_t d = UINT64_MAX;
+    for (size_t i = 0; i < MODEL_ALLOCS; i++) {
+        const struct m_alloc *a = &m->allocs[i];
+        d = a->is_live && a->is_open ? sooner(d, a->expires_ms) : d;
+        d = m->reserves[i].id ? sooner(d, m->reserves[i].expires_ms) : d;
+    }
+    for (size_t i = 0; i < MODEL_PERMS; i++) {
+        d = m->perms[i].alloc ? sooner(d, m->perms[i].expires_ms) : d;
+    }
+    for (size_t i = 0; i < MODEL_CHANS; i++) {
+        d = m->chans[i].alloc ? sooner(d, m->chans[i].expires_ms) : d;
+    }
+    for (size_t i = 0; i < MODEL_LINKS; i++) {
+        const struct m_link *l = &m->links[i];
+        d = l->alloc && l->state != LINK_BOUND ? sooner(d, l->expires_ms) : d;
+    }
+    return d;
+}
+
+static void same(struct model *m, const char *what, uint64_t is, uint64_t should)
+{
+    if (is != should) {
+        model_fault(m, "%llu %s, should be %llu", (unsigned long long)is, what,
+                    (unsigned long long)should);
+    }
+}
+
+static void check_stats(struct model *m)
+{
+    struct turn_stats st = turn_server_stats(m->s);
+    size_t n_perms = 0, n_chans = 0, n_links = 0, n_unbound = 0;
+    for (size_t i = 0; i < MODEL_PERMS; i++) {
+        n_perms += m->perms[i].alloc != NULL;
+    }
+    for (size_t i = 0; i < MODEL_CHANS; i++) {
+        n_chans += m->chans[i].alloc != NULL;
+    }
+    for (size_t i = 0; i < MODEL_LINKS; i++) {
+        n_links += m->links[i].alloc != NULL;
+        n_unbound += m->links[i].alloc && m->links[i].state != LINK_BOUND;
+    }
+    same(m, "allocations", st.allocations, model_live_allocs(m));
+    same(m, "permissions", st.permissions, n_perms);
+    same(m, "channels", st.channels, n_chans);
+    same(m, "TCP connections", st.tcp_connections, n_links);
+    same(m, "unbound TCP connections", st.tcp_unbound, n_unbound);
+    same(m, "allocations opened in all", st.allocations_total, m->count[COUNT_OPENED]);
+}
+
+void model_settle(struct model *m)
+{
+    for (size_t i = 0; i < m->n_acts; i++) {
+        const struct act *act = &m->acts[i];
+        if (!act->is_seen && act->a.what != TURN_DO_REPORT) {
+            model_fault(m, "%s that nothing asks for (conn %llu, relay %llx, link %llx)",
+                        act_names[act->a.what], (unsigned long long)act->a.conn,
+                        (unsigned long long)act->a.relay, (unsigned long long)act->a.peer_conn);
+        }
+    }
+    check_stats(m);
+    if (turn_server_deadline_ms(m->s) > model_deadline_ms(m)) {
+        model_fault(m, "the deadline is later than what falls due");
+    }
+    m->n_acts = m->n_bytes = 0;
+}

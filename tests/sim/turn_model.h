@@ -1,0 +1,210 @@
+/* What a TURN server owes its clients and peers, told a second time and without its code: the
+ * live allocations, permissions, channels, connections and ports as they follow from the
+ * events, and after each event which actions must have come out. Anything else is a fault. */
+#pragma once
+
+#include "lib/turn/dialect.h"
+#include "lib/turn/server.h"
+
+enum {
+    MODEL_ALLOCS = 32,
+    MODEL_PERMS = MODEL_ALLOCS * 4,
+    MODEL_CHANS = MODEL_ALLOCS * 3,
+    MODEL_LINKS = MODEL_ALLOCS * 4,
+    MODEL_PARKED = 96, /* more than the server keeps */
+    MODEL_ACTS = 512,
+    MODEL_BYTES = 1 << 16, /* what one event sends */
+    MODEL_FRAME = 1024,
+    MODEL_USERS = 4,
+    MODEL_PEERS = 3, /* in one request */
+    MODEL_LINES = 30,
+    MODEL_LINE = 200
+};
+
+enum cred {
+    CRED_GOOD,
+    CRED_NONE,
+    CRED_BAD_PASSWORD,
+    CRED_FORGED_NONCE,
+    CRED_NO_NONCE,
+    CRED_WRONG_REALM,
+    CRED_TAMPERED /* changed after it was signed */
+};
+
+enum ask_kind {
+    ASK_REQUEST,
+    ASK_SEND,
+    ASK_CHANNEL_DATA,
+    ASK_NOISE
+};
+
+/* A message from a client, and what is true about it: the model reads no bytes. */
+struct ask_facts {
+    enum ask_kind kind;
+    uint16_t method;
+    struct stun_tid tid;
+    enum cred cred;
+    uint8_t user;
+    uint32_t nonce_s; /* when its nonce was made */
+    uint32_t lifetime_s, cid;
+    uint64_t token;
+    uint8_t transport, family;
+    uint16_t channel;
+    bool has_lifetime, has_cid, has_token, even, reserve_next, dont_fragment, unknown;
+    struct addr peer[MODEL_PEERS];
+    size_t n_peers;
+    uint8_t data[24];
+    size_t data_len;
+};
+
+struct frame {
+    struct turn_conn conn;
+    struct ask_facts facts;
+    uint8_t bytes[MODEL_FRAME];
+    size_t len;
+};
+
+struct m_user {
+    const char *name, *password;
+    bool is_known;
+    struct stun_key key;
+};
+
+struct m_alloc {
+    bool is_live, is_open;
+    turn_id relay, reserve; /* reserve: until it is open */
+    struct turn_conn conn;
+    uint8_t user, family;
+    struct stun_tid tid;
+    enum turn_transport transport;
+    struct addr told;
+    uint32_t lifetime_s;
+    uint64_t token, expires_ms;
+    uint64_t key_until_ms; /* then its user's key is asked for again */
+};
+
+struct m_perm {
+    struct m_alloc *alloc; /* NULL: not live */
+    struct addr ip;        /* port 0 */
+    uint64_t expires_ms;
+};
+
+struct m_chan {
+    struct m_alloc *alloc;
+    struct addr peer;
+    uint16_t number;
+    uint64_t expires_ms;
+};
+
+enum m_link_state {
+    LINK_CONNECTING,
+    LINK_WAITING,
+    LINK_BOUND
+};
+
+struct m_link { /* a peer's TCP connection */
+    struct m_alloc *alloc;
+    turn_id id, conn; /* conn: the client's data connection */
+    uint32_t cid;
+    struct addr peer;
+    struct stun_tid tid;
+    enum m_link_state state;
+    uint64_t expires_ms;
+};
+
+struct m_reserve {
+    turn_id id; /* 0: not live */
+    uint64_t token, expires_ms;
+    uint8_t user, family;
+};
+
+enum key_answer {
+    KEY_RIGHT,
+    KEY_WRONG,  /* or there is no such user */
+    KEY_UNKNOWN /* the database does not answer */
+};
+
+struct m_parked {
+    turn_id ticket; /* 0: not live */
+    struct frame frame;
+};
+
+struct act {
+    struct turn_action a;
+    bool is_seen;
+};
+
+enum m_count { /* what happened: a simulation that never binds proves nothing about it */
+#define COUNT(name, text) COUNT_##name,
+#include "tests/sim/turn_count.def"
+#undef COUNT
+    COUNT_ALL
+};
+
+struct model {
+    struct turn_config cfg;
+    struct turn_server *s;
+    uint64_t now_ms, unix_s;
+    struct m_user users[MODEL_USERS];
+    bool (*peer_ok)(const struct addr *peer); /* the policy, as the world means it */
+    struct m_alloc allocs[MODEL_ALLOCS];
+    struct m_perm perms[MODEL_PERMS];
+    struct m_chan chans[MODEL_CHANS];
+    struct m_link links[MODEL_LINKS];
+    struct m_reserve reserves[MODEL_ALLOCS];
+    struct m_parked parked[MODEL_PARKED];
+    struct act acts[MODEL_ACTS];
+    size_t n_acts, n_bytes;
+    uint8_t bytes[MODEL_BYTES]; /* the bodies of `acts` */
+    bool keeps_permissions;     /* a planted fault of the model's own */
+    uint64_t count[COUNT_ALL];
+    char fault[MODEL_LINE]; /* the first one; empty: none */
+    char line[MODEL_LINES][MODEL_LINE];
+    size_t n_lines;
+};
+
+/* The last MODEL_LINES of these are kept. */
+void model_tell(struct model *m, const char *form, ...) __attribute__((format(printf, 2, 3)));
+void model_fault(struct model *m, const char *form, ...) __attribute__((format(printf, 2, 3)));
+
+/* Keeps a copy of what the server wants done, to be judged with the event. */
+void model_act(struct model *m, const struct turn_action *a);
+
+/* One for each input, after it, with all of its actions. */
+void model_client(struct model *m, const struct frame *f);
+void model_key(struct model *m, turn_id ticket, enum key_answer answer, uint64_t until_ms);
+void model_peer(struct model *m, turn_id relay, const struct addr *peer, struct slice data);
+void model_relay_opened(struct model *m, turn_id relay, const struct addr *bound);
+void model_tcp_opened(struct model *m, turn_id link, bool ok);
+void model_tcp_accepted(struct model *m, turn_id relay, const struct addr *peer, turn_id link);
+void model_tcp_closed(struct model *m, turn_id link);
+void model_conn_gone(struct model *m, turn_id conn);
+void model_ticked(struct model *m);
+/* After each of the above: nothing unasked for, numbers right, the deadline true. */
+void model_settle(struct model *m);
+
+/* UINT64_MAX: nothing will fall due. */
+uint64_t model_deadline_ms(const struct model *m);
+struct m_alloc *model_alloc_of(struct model *m, const struct turn_conn *c);
+struct m_alloc *model_relay(struct model *m, turn_id relay);
+struct m_link *model_link(struct model *m, turn_id id);
+size_t model_live_allocs(const struct model *m);
+
+/* Between turn_model.c and turn_model_ask.c. */
+struct act *model_take(struct model *m, enum turn_do what, turn_id id);
+/* Takes the answer to `tid`. False when there is none. */
+bool model_take_reply(struct model *m, const struct turn_conn *c, uint16_t method,
+                      const struct stun_tid *tid, struct stun_msg *out);
+void model_want_error(struct model *m, const struct turn_conn *c, uint16_t method,
+                      const struct stun_tid *tid);
+/* The signed success response. False, and a fault, when it is not there. */
+bool model_want_success(struct model *m, const struct turn_conn *c, uint16_t method,
+                        const struct stun_tid *tid, uint8_t user, struct stun_msg *out);
+void model_want_allocated(struct model *m, struct m_alloc *a);
+void model_want_close(struct model *m, enum turn_do what, turn_id id);
+struct m_perm *model_perm(struct model *m, const struct m_alloc *a, const struct addr *peer);
+void model_end_alloc(struct model *m, struct m_alloc *a);
+void model_drop_parked(struct model *m, turn_id conn);
+/* NULL: one more would be one too many. */
+struct m_link *model_new_link(struct model *m, struct m_alloc *a, const struct addr *peer);
+void model_judge(struct model *m, const struct frame *f, bool key_is_right, uint64_t until_ms);

@@ -1,0 +1,452 @@
+/* The model's verdict on messages from clients. */
+#include "tests/sim/turn_model.h"
+
+enum {
+    SECOND = 1000
+};
+
+static void deny(struct model *m, const struct frame *f)
+{
+    model_want_error(m, &f->conn, f->facts.method, &f->facts.tid);
+    m->count[COUNT_ERROR]++;
+}
+
+static void grant(struct model *m, const struct frame *f)
+{
+    struct stun_msg out;
+    (void)model_want_success(m, &f->conn, f->facts.method, &f->facts.tid, f->facts.user, &out);
+}
+
+static bool may_reach(const struct model *m, const struct m_alloc *a, const struct addr *peer)
+{
+    return peer->family == a->family && m->peer_ok(peer);
+}
+
+static uint32_t granted_s(const struct model *m, const struct ask_facts *q)
+{
+    uint32_t s = q->has_lifetime ? q->lifetime_s : 0;
+    s = s < m->cfg.lifetime_default_s ? m->cfg.lifetime_default_s : s;
+    return s > m->cfg.lifetime_max_s ? m->cfg.lifetime_max_s : s;
+}
+
+static struct m_reserve *reserve_of(struct model *m, uint64_t token)
+{
+    for (size_t i = 0; i < MODEL_ALLOCS; i++) {
+        if (m->reserves[i].id && m->reserves[i].token == token) {
+            return &m->reserves[i];
+        }
+    }
+    return NULL;
+}
+
+/* Ports kept, or about to be. */
+static size_t n_reserves(const struct model *m)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < MODEL_ALLOCS; i++) {
+        n += m->reserves[i].id != 0;
+        n += m->allocs[i].is_live && m->allocs[i].reserve;
+    }
+    return n;
+}
+
+/* A port that is kept counts as an allocation until it is claimed or given up. */
+static size_t n_of_user(const struct model *m, uint8_t user)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < MODEL_ALLOCS; i++) {
+        const struct m_alloc *a = &m->allocs[i];
+        n += a->is_live && a->user == user ? 1u + (a->reserve != 0) : 0;
+        n += m->reserves[i].id && m->reserves[i].user == user;
+    }
+    return n;
+}
+
+static bool quota_left(struct model *m, const struct ask_facts *q)
+{
+    const struct m_reserve *from = q->has_token ? reserve_of(m, q->token) : NULL;
+    size_t more = (from && from->user == q->user ? 0u : 1u) + q->reserve_next;
+    return n_of_user(m, q->user) + more <= m->cfg.max_per_user &&
+           model_live_allocs(m) < m->cfg.max_allocations &&
+           n_reserves(m) + q->reserve_next <= m->cfg.max_allocations;
+}
+
+static bool may_allocate(struct model *m, const struct frame *f)
+{
+    const struct ask_facts *q = &f->facts;
+    bool tcp = q->transport == TURN_TCP;
+    if ((!tcp && q->transport != TURN_UDP) || (tcp && f->conn.transport != TURN_TCP) ||
+        (tcp && (q->even || q->has_token)) || q->dont_fragment ||
+        (q->has_token && (q->even || q->family || !reserve_of(m, q->token)))) {
+        return false;
+    }
+    bool family_ok = q->family <= ADDR_IP6 && (q->family != ADDR_IP6 || m->cfg.relay_ip6);
+    return family_ok && quota_left(m, q);
+}
+
+static void want_open(struct model *m, const struct frame *f, uint64_t until_ms)
+{
+    const struct ask_facts *q = &f->facts;
+    struct act *act = model_take(m, TURN_DO_RELAY_OPEN, 0);
+    struct m_alloc *a = m->allocs;
+    struct m_reserve *from = q->has_token ? reserve_of(m, q->token) : NULL;
+    uint8_t family = from ? from->family : q->family ? q->family : ADDR_IP4;
+    if (!act) {
+        model_fault(m, "RELAY_OPEN is missing");
+        return;
+    }
+    const struct turn_action *o = &act->a;
+    if (o->relay == 0 || model_relay(m, o->relay) || o->open.transport != q->transport ||
+        o->open.family != family || o->open.even != q->even ||
+        (o->open.reserve != 0) != q->reserve_next || o->open.from != (from ? from->id : 0)) {
+        model_fault(m, "RELAY_OPEN asks for something else");
+    }
+    while (a->is_live) {
+        a++;
+    }
+    *a = (struct m_alloc){.is_live = true,
+                          .relay = o->relay,
+                          .reserve = o->open.reserve,
+                          .conn = f->conn,
+                          .user = q->user,
+                          .family = family,
+                          .tid = q->tid,
+                          .transport = (enum turn_transport)q->transport,
+                          .lifetime_s = granted_s(m, q),
+                          .key_until_ms = until_ms};
+    if (from) {
+        from->id = 0;
+        m->count[COUNT_FROM_RESERVE]++;
+    }
+}
+
+static void judge_allocate(struct model *m, const struct frame *f, struct m_alloc *a,
+                           uint64_t until_ms)
+{
+    if (!a && may_allocate(m, f)) {
+        want_open(m, f, until_ms);
+    } else if (!a || memcmp(a->tid.b, f->facts.tid.b, sizeof a->tid.b) != 0) {
+        deny(m, f);
+    } else if (a->is_open) {
+        model_want_allocated(m, a);
+        m->count[COUNT_AGAIN]++;
+    }
+}
+
+static void judge_refresh(struct model *m, const struct frame *f, struct m_alloc *a)
+{
+    const struct ask_facts *q = &f->facts;
+    struct stun_msg out;
+    uint32_t said_s;
+    if (!a || !a->is_open || (q->family && q->family != a->family)) {
+        deny(m, f);
+        return;
+    }
+    bool is_end = q->has_lifetime && q->lifetime_s == 0;
+    uint32_t life_s = is_end ? 0 : granted_s(m, q);
+    if (model_want_success(m, &f->conn, STUN_REFRESH, &q->tid, q->user, &out) &&
+        (stun_get_u32(&out, STUN_LIFETIME, &said_s) || said_s != life_s)) {
+        model_fault(m, "the answer to Refresh says something else");
+    }
+    if (is_end) {
+        model_end_alloc(m, a);
+    } else {
+        a->expires_ms = m->now_ms + (uint64_t)life_s * SECOND;
+    }
+    m->count[is_end ? COUNT_RELEASED : COUNT_REFRESHED]++;
+}
+
+static size_t n_perms(const struct model *m, const struct m_alloc *a)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < MODEL_PERMS; i++) {
+        n += m->perms[i].alloc == a;
+    }
+    return n;
+}
+
+static void install(struct model *m, struct m_alloc *a, const struct addr *peer)
+{
+    struct m_perm *p = model_perm(m, a, peer);
+    for (size_t i = 0; i < MODEL_PERMS && !p; i++) {
+        p = m->perms[i].alloc ? NULL : &m->perms[i];
+    }
+    if (p) {
+        *p = (struct m_perm){.alloc = a, .ip = *peer, .expires_ms = m->now_ms + 300 * SECOND};
+        p->ip.port = 0;
+        m->count[COUNT_PERMITTED]++;
+    }
+}
+
+/* Of the request's addresses, those without a permission; each once. */
+static size_t n_new(struct model *m, const struct m_alloc *a, const struct ask_facts *q)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < q->n_peers; i++) {
+        bool is_new = !model_perm(m, a, &q->peer[i]);
+        for (size_t k = 0; k < i; k++) {
+            is_new &= !addr_ip_eq(&q->peer[i], &q->peer[k]);
+        }
+        n += is_new;
+    }
+    return n;
+}
+
+static void judge_permission(struct model *m, const struct frame *f, struct m_alloc *a)
+{
+    const struct ask_facts *q = &f->facts;
+    bool may = a && a->is_open && q->n_peers > 0;
+    for (size_t i = 0; i < q->n_peers && may; i++) {
+        may = may_reach(m, a, &q->peer[i]);
+    }
+    if (!may || n_perms(m, a) + n_new(m, a, q) > m->cfg.max_permissions) {
+        deny(m, f);
+        return;
+    }
+    for (size_t i = 0; i < q->n_peers; i++) {
+        install(m, a, &q->peer[i]);
+    }
+    grant(m, f);
+}
+
+static bool may_bind_channel(struct model *m, const struct ask_facts *q, struct m_alloc *a,
+                             struct m_chan **found)
+{
+    size_t n = 0;
+    if (!a || !a->is_open || a->transport != TURN_UDP || q->n_peers == 0 ||
+        q->channel < CHANNEL_MIN || q->channel > CHANNEL_MAX || !may_reach(m, a, &q->peer[0])) {
+        return false;
+    }
+    for (size_t i = 0; i < MODEL_CHANS; i++) {
+        struct m_chan *ch = &m->chans[i];
+        bool number = ch->number == q->channel, peer = addr_eq(&ch->peer, &q->peer[0]);
+        if (ch->alloc == a && number != peer) {
+            return false;
+        }
+        *found = ch->alloc == a && number ? ch : *found;
+        n += ch->alloc == a;
+    }
+    return (*found || n < m->cfg.max_channels) &&
+           (model_perm(m, a, &q->peer[0]) || n_perms(m, a) < m->cfg.max_permissions);
+}
+
+static void judge_channel(struct model *m, const struct frame *f, struct m_alloc *a)
+{
+    const struct ask_facts *q = &f->facts;
+    struct m_chan *ch = NULL;
+    if (!may_bind_channel(m, q, a, &ch)) {
+        deny(m, f);
+        return;
+    }
+    for (size_t i = 0; i < MODEL_CHANS && !ch; i++) {
+        ch = m->chans[i].alloc ? NULL : &m->chans[i];
+    }
+    *ch = (struct m_chan){.alloc = a,
+                          .peer = q->peer[0],
+                          .number = q->channel,
+                          .expires_ms = m->now_ms + 600 * SECOND};
+    install(m, a, &q->peer[0]);
+    grant(m, f);
+    m->count[COUNT_CHANNEL]++;
+}
+
+static void judge_connect(struct model *m, const struct frame *f, struct m_alloc *a)
+{
+    const struct ask_facts *q = &f->facts;
+    bool may = a && a->is_open && a->transport == TURN_TCP && q->n_peers > 0 &&
+               may_reach(m, a, &q->peer[0]);
+    struct m_link *l = may ? model_new_link(m, a, &q->peer[0]) : NULL;
+    if (!l) {
+        deny(m, f);
+        return;
+    }
+    l->tid = q->tid;
+    l->state = LINK_CONNECTING;
+    struct act *act = model_take(m, TURN_DO_TCP_CONNECT, 0);
+    if (!act || act->a.relay != a->relay || model_link(m, act->a.peer_conn) ||
+        !addr_eq(&act->a.addr, &l->peer)) {
+        model_fault(m, "TCP_CONNECT is missing, or for something else");
+    } else {
+        l->id = act->a.peer_conn;
+    }
+    m->count[COUNT_CONNECT]++;
+}
+
+static void judge_bind(struct model *m, const struct frame *f, const struct m_alloc *a)
+{
+    struct m_link *l = NULL;
+    for (size_t i = 0; i < MODEL_LINKS && f->facts.has_cid; i++) {
+        struct m_link *at = &m->links[i];
+        bool is_it = at->alloc && at->state == LINK_WAITING && at->cid == f->facts.cid;
+        l = is_it ? at : l;
+    }
+    if (!l || f->conn.transport != TURN_TCP || a || l->alloc->user != f->facts.user) {
+        deny(m, f);
+        return;
+    }
+    grant(m, f);
+    struct act *act = model_take(m, TURN_DO_TCP_PIPE, f->conn.id);
+    if (!act || act->a.peer_conn != l->id) {
+        model_fault(m, "TCP_PIPE is missing, or joins somebody else's connection");
+    }
+    l->state = LINK_BOUND;
+    l->conn = f->conn.id;
+    model_drop_parked(m, f->conn.id); /* it is no STUN connection any more */
+    m->count[COUNT_BOUND]++;
+}
+
+static bool nonce_fresh(struct model *m, uint32_t made_s)
+{
+    uint64_t now_s = m->unix_s;
+    bool fresh = made_s > now_s ? made_s - now_s <= 1 : now_s - made_s <= m->cfg.nonce_life_s;
+    m->count[COUNT_STALE] += !fresh;
+    return fresh;
+}
+
+void model_judge(struct model *m, const struct frame *f, bool key_is_right, uint64_t until_ms)
+{
+    const struct ask_facts *q = &f->facts;
+    struct m_alloc *a = model_alloc_of(m, &f->conn);
+    if (q->cred != CRED_GOOD || !key_is_right || !nonce_fresh(m, q->nonce_s) ||
+        (a && a->user != q->user)) {
+        deny(m, f);
+        return;
+    }
+    if (a) {
+        a->key_until_ms = until_ms;
+    }
+    if (q->unknown) {
+        deny(m, f);
+        return;
+    }
+    switch (q->method) {
+    case STUN_ALLOCATE: judge_allocate(m, f, a, until_ms); break;
+    case STUN_REFRESH: judge_refresh(m, f, a); break;
+    case STUN_CREATE_PERMISSION: judge_permission(m, f, a); break;
+    case STUN_CHANNEL_BIND: judge_channel(m, f, a); break;
+    case STUN_CONNECT: judge_connect(m, f, a); break;
+    case STUN_CONNECTION_BIND: judge_bind(m, f, a); break;
+    default: break;
+    }
+}
+
+static void park(struct model *m, const struct act *act, const struct frame *f)
+{
+    struct m_parked *p = NULL;
+    const struct m_user *u = &m->users[f->facts.user];
+    if (!slice_eq(act->a.key.username, slice_str(u->name))) {
+        model_fault(m, "FIND_KEY for another user");
+    }
+    for (size_t i = 0; i < MODEL_PARKED; i++) {
+        if (m->parked[i].ticket == act->a.key.ticket) {
+            model_fault(m, "two requests wait under one ticket");
+        }
+        p = m->parked[i].ticket ? p : &m->parked[i];
+    }
+    if (p) {
+        *p = (struct m_parked){.ticket = act->a.key.ticket, .frame = *f};
+    } else {
+        model_fault(m, "more requests wait than can be");
+    }
+    m->count[COUNT_PARKED]++;
+}
+
+static void judge_request(struct model *m, const struct frame *f)
+{
+    const struct ask_facts *q = &f->facts;
+    struct stun_msg out;
+    struct act *act = model_take(m, TURN_DO_FIND_KEY, 0);
+    if (act) {
+        park(m, act, f);
+        if (q->cred == CRED_NONE || q->cred == CRED_NO_NONCE || q->cred == CRED_WRONG_REALM) {
+            model_fault(m, "FIND_KEY for somebody who cannot be authentic");
+        }
+        return;
+    }
+    if (q->method == STUN_BINDING) {
+        bool is_answered = model_take_reply(m, &f->conn, q->method, &q->tid, &out);
+        if (!is_answered || (out.cls == STUN_SUCCESS) == q->unknown) {
+            model_fault(m, "no proper answer to Binding");
+        }
+        m->count[COUNT_BINDING]++;
+        return;
+    }
+    struct m_alloc *a = model_alloc_of(m, &f->conn);
+    bool has_key = a && a->user == q->user && m->now_ms < a->key_until_ms;
+    if (q->cred == CRED_NONE) {
+        m->count[COUNT_CHALLENGE]++;
+    } else if (!has_key && q->cred != CRED_NO_NONCE && q->cred != CRED_WRONG_REALM) {
+        size_t n_parked = 0;
+        for (size_t i = 0; i < MODEL_PARKED; i++) {
+            n_parked += m->parked[i].ticket != 0;
+        }
+        if (n_parked < 64) {
+            model_fault(m, "FIND_KEY is missing");
+        }
+    }
+    model_judge(m, f, has_key, a ? a->key_until_ms : 0);
+}
+
+/* Indications and ChannelData: relayed with the right bytes to the right peer, or dropped. */
+static void judge_data(struct model *m, const struct frame *f)
+{
+    const struct ask_facts *q = &f->facts;
+    struct m_alloc *a = model_alloc_of(m, &f->conn);
+    const struct addr *peer = q->kind == ASK_SEND && q->n_peers > 0 ? &q->peer[0] : NULL;
+    bool is_chan = q->kind == ASK_CHANNEL_DATA;
+    for (size_t i = 0; i < MODEL_CHANS && is_chan && a; i++) {
+        if (m->chans[i].alloc == a && m->chans[i].number == q->channel) {
+            peer = &m->chans[i].peer;
+        }
+    }
+    bool may = a && a->is_open && a->transport == TURN_UDP && peer && may_reach(m, a, peer) &&
+               model_perm(m, a, peer) && !q->unknown && !q->dont_fragment;
+    if (!may) {
+        m->count[is_chan ? COUNT_CHAN_DROPPED : COUNT_SEND_DROPPED]++;
+        return;
+    }
+    struct act *act = model_take(m, TURN_DO_RELAY_SEND, a->relay);
+    if (!act) {
+        model_fault(m, "data with a permission is not relayed");
+    } else if (!addr_eq(&act->a.addr, peer) ||
+               !slice_eq(act->a.body, slice_of(q->data, q->data_len))) {
+        model_fault(m, "data reaches the wrong peer, or is changed");
+    }
+    m->count[is_chan ? COUNT_CHAN_SENT : COUNT_SENT]++;
+}
+
+void model_client(struct model *m, const struct frame *f)
+{
+    switch (f->facts.kind) {
+    case ASK_REQUEST: judge_request(m, f); break;
+    case ASK_SEND:
+    case ASK_CHANNEL_DATA: judge_data(m, f); break;
+    case ASK_NOISE: break;
+    }
+}
+
+/* What runs goes on while the database is away; nothing new begins. */
+static void judge_late(struct model *m, const struct frame *f, enum key_answer answer,
+                       uint64_t until_ms)
+{
+    const struct m_alloc *a = model_alloc_of(m, &f->conn);
+    if (answer != KEY_UNKNOWN) {
+        model_judge(m, f, answer == KEY_RIGHT, until_ms);
+    } else if (a && a->user == f->facts.user) {
+        model_judge(m, f, true, a->key_until_ms);
+    } else {
+        deny(m, f);
+    }
+}
+
+void model_key(struct model *m, turn_id ticket, enum key_answer answer, uint64_t until_ms)
+{
+    for (size_t i = 0; i < MODEL_PARKED; i++) {
+        if (ticket && m->parked[i].ticket == ticket) {
+            m->parked[i].ticket = 0;
+            judge_late(m, &m->parked[i].frame, answer, until_ms);
+            return;
+        }
+    }
+    m->count[COUNT_STALE_EVENT]++;
+}

@@ -1,0 +1,203 @@
+/* Runs the simulation, and makes what goes wrong small enough to read. */
+#include "tests/sim/turn_sim.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+enum {
+    SHRINK_RUNS = 500,
+    PLANT_RUNS = 40 /* within which a planted fault must show */
+};
+
+struct options {
+    uint64_t seed, steps, runs, seconds;
+    const char *plant; /* NULL: none; "each": every one of them, one after the other */
+};
+
+static const char *const plant_names[] = {
+    [PLANT_NONE] = "none",
+#define PLANT(name, option, text) [PLANT_##name] = option,
+#include "tests/sim/turn_plant.def"
+#undef PLANT
+};
+
+static const char *const plant_texts[] = {
+#define PLANT(name, option, text) [PLANT_##name] = text,
+#include "tests/sim/turn_plant.def"
+#undef PLANT
+};
+
+static const char *const counts[] = {
+#define COUNT(name, text) [COUNT_##name] = text,
+#include "tests/sim/turn_count.def"
+#undef COUNT
+};
+
+/* Leaves out ever smaller pieces of the run as long as a fault shows; returns what is left. */
+static size_t shrink(struct sim_plan *plan, bool *skip, struct sim_result *r)
+{
+    size_t n_runs = 0, left = 0;
+    bool *was = calloc(plan->steps, sizeof *was);
+    plan->skip = skip;
+    plan->steps = r->step;
+    for (size_t size = plan->steps / 2; was && size > 0; size /= 2) {
+        for (size_t at = 0; at + size <= plan->steps && n_runs++ < SHRINK_RUNS; at += size) {
+            memcpy(was, skip, plan->steps * sizeof *was);
+            memset(skip + at, true, size * sizeof *skip);
+            turn_sim_run(plan, r);
+            if (r->fault[0]) {
+                plan->steps = r->step;
+            } else {
+                memcpy(skip, was, plan->steps * sizeof *was);
+            }
+        }
+    }
+    free(was);
+    for (size_t i = 0; i < plan->steps; i++) {
+        left += !skip[i];
+    }
+    return left;
+}
+
+static void print_lines(const struct sim_result *r)
+{
+    size_t from = r->n_lines > MODEL_LINES ? r->n_lines - MODEL_LINES : 0;
+    for (size_t i = from; i < r->n_lines; i++) {
+        printf("# %s\n", r->line[i % MODEL_LINES]);
+    }
+}
+
+static void tell_fault(struct sim_plan plan, struct sim_result *r)
+{
+    bool *skip = calloc(plan.steps, sizeof *skip);
+    printf("# seed %" PRIu64 ", step %zu: %s\n", plan.seed, r->step, r->fault);
+    print_lines(r);
+    if (skip) {
+        size_t left = shrink(&plan, skip, r);
+        turn_sim_run(&plan, r);
+        printf("# %zu of its steps are enough for: %s\n", left, r->fault);
+        print_lines(r);
+    }
+    free(skip);
+}
+
+static bool run_all(const struct options *o, int plant, struct sim_result *r)
+{
+    time_t end = time(NULL) + (time_t)o->seconds;
+    for (uint64_t i = 0; o->seconds ? time(NULL) < end : i < o->runs; i++) {
+        struct sim_plan plan = {.seed = o->seed + i, .steps = o->steps, .plant = plant};
+        turn_sim_run(&plan, r);
+        if (r->fault[0]) {
+            tell_fault(plan, r);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* What did not happen was not tested. */
+static bool all_happened(const struct sim_result *r)
+{
+    bool all = true;
+    for (size_t i = 0; i < COUNT_ALL; i++) {
+        printf("# %8" PRIu64 " %s\n", r->count[i], counts[i]);
+        all &= r->count[i] > 0;
+    }
+    return all;
+}
+
+static bool plant_shows(const struct options *o, int plant, struct sim_result *r)
+{
+    for (uint64_t i = 0; i < PLANT_RUNS; i++) {
+        struct sim_plan plan = {.seed = o->seed + i, .steps = o->steps, .plant = plant};
+        turn_sim_run(&plan, r);
+        if (r->fault[0]) {
+            printf("# seed %" PRIu64 ", step %zu: %s\n", plan.seed, r->step, r->fault);
+            return true;
+        }
+    }
+    return false;
+}
+
+static int test_plants(const struct options *o, struct sim_result *r)
+{
+    int failed = 0;
+    printf("1..%d\n", PLANT_ALL - 1);
+    for (int i = 1; i < PLANT_ALL; i++) {
+        bool ok = plant_shows(o, i, r);
+        printf("%s %d seen: %s\n", ok ? "ok" : "not ok", i, plant_texts[i]);
+        failed += !ok;
+    }
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+static int find_plant(const char *name)
+{
+    int found = PLANT_ALL;
+    for (int i = 0; i < PLANT_ALL; i++) {
+        found = strcmp(plant_names[i], name) == 0 ? i : found;
+    }
+    return found;
+}
+
+static int test_runs(const struct options *o, struct sim_result *r)
+{
+    int plant = o->plant ? find_plant(o->plant) : PLANT_NONE;
+    if (plant == PLANT_ALL) {
+        fprintf(stderr, "turn_sim: no such plant: %s\n", o->plant);
+        return EXIT_FAILURE;
+    }
+    printf("1..2\n");
+    bool ok = run_all(o, plant, r);
+    printf("%s 1 %" PRIu64 " events, each as the model says\n", ok ? "ok" : "not ok",
+           r->events);
+    bool all = all_happened(r);
+    printf("%s 2 everything there is to happen did\n", all ? "ok" : "not ok");
+    return ok && all ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+static bool read_options(struct options *o, int argc, char **argv)
+{
+    const struct {
+        const char *name;
+        uint64_t *to;
+    } numbers[] = {
+        {"--seed",    &o->seed   },
+        {"--steps",   &o->steps  },
+        {"--runs",    &o->runs   },
+        {"--seconds", &o->seconds}
+    };
+    for (int i = 1; i + 1 < argc; i += 2) {
+        char *end = argv[i + 1];
+        bool known = strcmp(argv[i], "--plant") == 0;
+        o->plant = known ? argv[i + 1] : o->plant;
+        for (size_t k = 0; k < sizeof numbers / sizeof *numbers; k++) {
+            if (strcmp(argv[i], numbers[k].name) == 0) {
+                *numbers[k].to = strtoull(argv[i + 1], &end, 10);
+                known = end > argv[i + 1] && *end == 0;
+            }
+        }
+        if (!known) {
+            return false;
+        }
+    }
+    return argc % 2 == 1 && o->steps > 0;
+}
+
+int main(int argc, char **argv)
+{
+    struct options o = {.seed = 1, .steps = 2000, .runs = 50};
+    struct sim_result *r = calloc(1, sizeof *r);
+    if (!r || !read_options(&o, argc, argv)) {
+        fprintf(stderr, "usage: turn_sim [--seed N] [--steps N] [--runs N] [--seconds S] "
+                        "[--plant NAME | --plant each]\n");
+        free(r);
+        return 2;
+    }
+    int status =
+        o.plant && strcmp(o.plant, "each") == 0 ? test_plants(&o, r) : test_runs(&o, r);
+    free(r);
+    return status;
+}

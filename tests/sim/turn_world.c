@@ -1,0 +1,652 @@
+/* The world around the core: what happens next, and what the driver makes of the actions. */
+#include "tests/sim/turn_world.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "tests/sim/alloc_fault.h"
+
+enum {
+    SECOND = 1000,
+    MINUTE = 60 * SECOND,
+    TICKS_MAX = 4096 /* at one instant: more is spinning */
+};
+
+static uint64_t mix(uint64_t x)
+{
+    x += 0x9e3779b97f4a7c15u;
+    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ x >> 27) * 0x94d049bb133111ebu;
+    return x ^ x >> 31;
+}
+
+static uint64_t next(uint64_t *state)
+{
+    return mix((*state)++);
+}
+
+uint32_t world_pick(struct world *w, uint32_t n)
+{
+    return (uint32_t)((next(&w->rng) >> 32) % n);
+}
+
+bool world_chance(struct world *w, uint32_t percent)
+{
+    return world_pick(w, 100) < percent;
+}
+
+static bool planted(struct world *w, int plant)
+{
+    return w->plant == plant && world_chance(w, 20);
+}
+
+static void core_random(void *out, size_t len, void *ctx)
+{
+    struct world *w = ctx;
+    for (size_t i = 0; i < len; i++) {
+        ((uint8_t *)out)[i] = (uint8_t)next(&w->core_rng);
+    }
+}
+
+static uint64_t core_unix_s(void *ctx)
+{
+    const struct world *w = ctx;
+    return w->plant == PLANT_NONCE_FOREVER ? 1700000000 : w->m.unix_s;
+}
+
+static struct endpoint *endpoint_of(struct world *w, const struct turn_action *a)
+{
+    for (size_t i = 0; i < w->n_clients; i++) {
+        struct endpoint *e = &w->clients[i];
+        if (a->conn ? e->conn.id == a->conn
+                    : e->conn.transport == TURN_UDP && addr_eq(&e->conn.client, &a->addr)) {
+            return e;
+        }
+    }
+    return NULL;
+}
+
+static void learn_nonce(struct world *w, const struct turn_action *a)
+{
+    struct stun_msg m;
+    struct slice nonce;
+    struct endpoint *e = endpoint_of(w, a);
+    if (e && !stun_parse(&m, a->body, &stun_wire_rfc8489) &&
+        stun_get_bytes(&m, STUN_NONCE, &nonce) == OK && nonce.len <= sizeof e->nonce) {
+        memcpy(e->nonce, nonce.p, nonce.len);
+        e->nonce_len = nonce.len;
+        e->nonce_s = (uint32_t)w->m.unix_s;
+    }
+}
+
+static void owe(struct world *w, enum turn_do what, turn_id id, uint8_t family)
+{
+    if (w->n_pending == WORLD_PENDING) {
+        model_fault(&w->m, "the core waits for more answers than it can");
+        return;
+    }
+    w->pending[w->n_pending++] = (struct pending){.what = what, .id = id, .family = family};
+}
+
+static void remember(struct world *w, turn_id id)
+{
+    if (id) {
+        w->ids[w->n_ids++ % WORLD_IDS] = id;
+    }
+}
+
+/* What the driver does, now or by and by. */
+static void carry_out(struct world *w, const struct turn_action *a)
+{
+    remember(w, a->relay);
+    remember(w, a->peer_conn);
+    switch (a->what) {
+    case TURN_DO_SEND: learn_nonce(w, a); break;
+    case TURN_DO_RELAY_OPEN: owe(w, a->what, a->relay, a->open.family); break;
+    case TURN_DO_TCP_CONNECT: owe(w, a->what, a->peer_conn, 0); break;
+    case TURN_DO_FIND_KEY:
+        remember(w, a->key.ticket);
+        owe(w, a->what, a->key.ticket, 0);
+        break;
+    case TURN_DO_TCP_PIPE:
+    case TURN_DO_CONN_CLOSE: {
+        struct endpoint *e = endpoint_of(w, a);
+        if (e) {
+            e->is_closed = true;
+        }
+        break;
+    }
+    case TURN_DO_RELAY_SEND:
+    case TURN_DO_RELAY_CLOSE:
+    case TURN_DO_TCP_CLOSE:
+    case TURN_DO_REPORT: break;
+    }
+}
+
+/* Between the core and those who see what it does: here faults are planted. False: it is lost.
+ */
+static bool tamper(struct world *w, struct turn_action *a)
+{
+    bool is_answer = a->what == TURN_DO_SEND && a->head_len == 0;
+    bool is_close = a->what == TURN_DO_TCP_CLOSE || a->what == TURN_DO_RELAY_CLOSE;
+    if ((is_close && planted(w, PLANT_LOSE_CLOSE)) ||
+        (is_answer && planted(w, PLANT_LOSE_ANSWER))) {
+        return false;
+    }
+    if (is_answer && planted(w, PLANT_DOUBLE_ANSWER)) {
+        model_act(&w->m, a);
+    }
+    if (a->what == TURN_DO_SEND && planted(w, PLANT_SWAP_CLIENTS)) {
+        const struct endpoint *e = &w->clients[world_pick(w, (uint32_t)w->n_clients)];
+        a->conn = e->conn.id;
+        a->addr = e->conn.client;
+    }
+    if (a->what == TURN_DO_TCP_PIPE && planted(w, PLANT_WRONG_PIPE)) {
+        a->peer_conn = w->ids[world_pick(w, WORLD_IDS)];
+    }
+    if (a->head_len > 0 && a->body.len > 0 && planted(w, PLANT_CHANGE_BYTES)) {
+        a->body.len--;
+    }
+    return true;
+}
+
+static void pull(struct world *w)
+{
+    struct turn_action a;
+    while (turn_server_next(w->s, &a)) {
+        if (tamper(w, &a)) {
+            model_act(&w->m, &a);
+        }
+        carry_out(w, &a);
+    }
+    if (planted(w, PLANT_SEND_UNASKED)) {
+        a = (struct turn_action){.what = TURN_DO_RELAY_SEND, .addr = *world_peer(w)};
+        model_act(&w->m, &a);
+    }
+    w->events++;
+}
+
+/* What the core takes for now. */
+static uint64_t core_now(const struct world *w)
+{
+    return w->m.now_ms -
+           (w->plant == PLANT_SLOW_CLOCK && w->m.now_ms > MINUTE ? 5 * SECOND : 0);
+}
+
+static const char *kind_text(const struct ask_facts *f)
+{
+    const char *method = stun_method_name(f->method);
+    switch (f->kind) {
+    case ASK_SEND: return "Send";
+    case ASK_CHANNEL_DATA: return "ChannelData";
+    case ASK_NOISE: return "noise";
+    case ASK_REQUEST: break;
+    }
+    return method ? method : "?";
+}
+
+static void from_client(struct world *w, const struct frame *f)
+{
+    const struct ask_facts *q = &f->facts;
+    /* To the byte, so that one too far is seen. */
+    uint8_t *exact = malloc(f->len + 1);
+    if (!exact) {
+        return;
+    }
+    memcpy(exact + 1, f->bytes, f->len);
+    model_tell(&w->m, "  %s from conn %llu port %u as %s, cred %d, tid %02x%02x, lifetime %u%s",
+               kind_text(q), (unsigned long long)f->conn.id, f->conn.client.port,
+               w->m.users[q->user].name, q->cred, q->tid.b[0], q->tid.b[1], q->lifetime_s,
+               q->n_peers ? ", with a peer" : "");
+    alloc_fault_forbid(true);
+    int err = turn_server_from_client(w->s, core_now(w), &f->conn, slice_of(exact + 1, f->len));
+    alloc_fault_forbid(false);
+    if ((err == ERR_MALFORMED) != (q->kind == ASK_NOISE && f->conn.transport == TURN_TCP)) {
+        model_fault(&w->m, "from_client says %s", err_text(err));
+    }
+    pull(w);
+    model_client(&w->m, f);
+    model_settle(&w->m);
+    free(exact);
+}
+
+static void client_speaks(struct world *w)
+{
+    struct endpoint *e = &w->clients[world_pick(w, (uint32_t)w->n_clients)];
+    static const struct frame none;
+    struct frame *f;
+    if (e->is_closed) { /* comes again on a new connection */
+        e->is_closed = false;
+        e->conn.id = ++w->next_conn;
+        e->conn.client.port++;
+    }
+    if (e->conn.transport == TURN_TCP || w->n_flights == WORLD_FLIGHTS) {
+        struct frame now = none;
+        world_write(w, e, &now);
+        from_client(w, &now);
+        return;
+    }
+    f = &w->flight[w->n_flights];
+    world_write(w, e, f);
+    w->n_flights += !world_chance(w, 5); /* or it gets lost */
+}
+
+static void datagram_arrives(struct world *w)
+{
+    if (w->n_flights == 0) {
+        return;
+    }
+    size_t i = world_pick(w, (uint32_t)w->n_flights);
+    struct frame f = w->flight[i];
+    if (!world_chance(w, 10)) { /* else it comes again */
+        w->flight[i] = w->flight[--w->n_flights];
+    }
+    from_client(w, &f);
+}
+
+/* The live allocation that is picked; NULL when there is none. */
+static struct m_alloc *pick_alloc(struct world *w, enum turn_transport transport)
+{
+    uint32_t at = world_pick(w, MODEL_ALLOCS);
+    for (uint32_t i = 0; i < MODEL_ALLOCS; i++) {
+        struct m_alloc *a = &w->m.allocs[(at + i) % MODEL_ALLOCS];
+        if (a->is_live && a->transport == transport) {
+            return a;
+        }
+    }
+    return NULL;
+}
+
+static turn_id pick_relay(struct world *w, enum turn_transport transport)
+{
+    const struct m_alloc *a = pick_alloc(w, transport);
+    return a && world_chance(w, 95) ? a->relay : w->ids[world_pick(w, WORLD_IDS)];
+}
+
+static void datagram_from_peer(struct world *w)
+{
+    uint8_t data[40];
+    turn_id relay = pick_relay(w, TURN_UDP);
+    const struct addr *peer = world_peer(w);
+    size_t len = world_pick(w, sizeof data + 1);
+    for (size_t i = 0; i < len; i++) {
+        data[i] = (uint8_t)world_pick(w, 256);
+    }
+    model_tell(&w->m, "  %zu bytes from peer port %u to relay %llx", len, peer->port,
+               (unsigned long long)relay);
+    alloc_fault_forbid(true);
+    if (turn_server_from_peer(w->s, core_now(w), relay, peer, slice_of(data, len))) {
+        model_fault(&w->m, "from_peer fails");
+    }
+    alloc_fault_forbid(false);
+    pull(w);
+    model_peer(&w->m, relay, peer, slice_of(data, len));
+    model_settle(&w->m);
+}
+
+static void key_found(struct world *w, turn_id ticket)
+{
+    struct m_user *u = NULL;
+    for (size_t i = 0; i < MODEL_PARKED; i++) {
+        const struct m_parked *p = &w->m.parked[i];
+        u = ticket && p->ticket == ticket ? &w->m.users[p->frame.facts.user] : u;
+    }
+    uint32_t how = world_pick(w, 100);
+    bool is_known = u && (u->is_known || planted(w, PLANT_ANY_KEY));
+    enum key_answer answer = how < 4               ? KEY_UNKNOWN
+                             : is_known && how > 8 ? KEY_RIGHT
+                                                   : KEY_WRONG;
+    struct turn_keys keys = {.n = world_pick(w, 3), .until_ms = UINT64_MAX};
+    for (size_t i = 0; i < keys.n; i++) {
+        keys.key[i] = (struct stun_key){
+            .len = 16, .b = {1, 2, 3}
+        };
+    }
+    if (answer == KEY_RIGHT) {
+        keys.key[keys.n++] = u->key;
+    }
+    if (world_chance(w, 50)) {
+        keys.until_ms = w->m.now_ms + world_pick(w, 10 * MINUTE);
+    }
+    model_tell(&w->m, "  key for ticket %llx: %s", (unsigned long long)ticket,
+               answer == KEY_RIGHT   ? u->name
+               : answer == KEY_WRONG ? "none that is right"
+                                     : "nobody knows");
+    turn_server_keys(w->s, core_now(w), ticket, answer == KEY_UNKNOWN ? NULL : &keys);
+    pull(w);
+    /* Whoever planted the key, the model knows no such user. */
+    answer = answer == KEY_RIGHT && !u->is_known ? KEY_WRONG : answer;
+    model_key(&w->m, ticket, answer, keys.until_ms);
+    model_settle(&w->m);
+}
+
+static void relay_opened(struct world *w, turn_id relay, uint8_t family)
+{
+    struct addr at = {
+        .family = family ? family : ADDR_IP4, .ip = {198, 51, 100, 1}
+    };
+    at.port = ++w->next_port;
+    const struct addr *bound = world_chance(w, 95) ? &at : NULL;
+    model_tell(&w->m, "  relay %llx %s", (unsigned long long)relay,
+               bound ? "opened" : "could not be opened");
+    turn_server_relay_opened(w->s, core_now(w), relay, bound);
+    pull(w);
+    model_relay_opened(&w->m, relay, bound);
+    model_settle(&w->m);
+}
+
+static void tcp_opened(struct world *w, turn_id link)
+{
+    bool ok = world_chance(w, 80);
+    turn_id told = planted(w, PLANT_STALE_AS_NEW) ? w->ids[world_pick(w, WORLD_IDS)] : link;
+    model_tell(&w->m, "  link %llx %s", (unsigned long long)link,
+               ok ? "connected" : "did not connect");
+    turn_server_tcp_opened(w->s, core_now(w), link, ok);
+    pull(w);
+    model_tcp_opened(&w->m, told, ok);
+    model_settle(&w->m);
+}
+
+static void tcp_closed(struct world *w, turn_id link)
+{
+    model_tell(&w->m, "  link %llx closed by its peer", (unsigned long long)link);
+    turn_server_tcp_closed(w->s, core_now(w), link);
+    pull(w);
+    model_tcp_closed(&w->m, link);
+    model_settle(&w->m);
+}
+
+static void answer(struct world *w)
+{
+    if (w->n_pending == 0) {
+        return;
+    }
+    size_t i = world_pick(w, (uint32_t)w->n_pending);
+    struct pending p = w->pending[i];
+    if (!world_chance(w, 5)) { /* else it is answered again */
+        w->pending[i] = w->pending[--w->n_pending];
+    }
+    switch (p.what) {
+    case TURN_DO_FIND_KEY: key_found(w, p.id); break;
+    case TURN_DO_RELAY_OPEN: relay_opened(w, p.id, p.family); break;
+    default: tcp_opened(w, p.id); break;
+    }
+}
+
+static void peer_connects(struct world *w)
+{
+    turn_id relay = pick_relay(w, TURN_TCP);
+    struct addr peer = *world_peer(w);
+    peer.port = (uint16_t)(peer.port + world_pick(w, 8));
+    model_tell(&w->m, "  peer port %u connects to relay %llx", peer.port,
+               (unsigned long long)relay);
+    turn_id link = turn_server_tcp_accepted(w->s, core_now(w), relay, &peer);
+    remember(w, link);
+    pull(w);
+    model_tcp_accepted(&w->m, relay, &peer, link);
+    model_settle(&w->m);
+}
+
+static void peer_closes(struct world *w)
+{
+    uint32_t at = world_pick(w, MODEL_LINKS);
+    for (uint32_t i = 0; i < MODEL_LINKS; i++) {
+        const struct m_link *l = &w->m.links[(at + i) % MODEL_LINKS];
+        if (l->alloc) {
+            tcp_closed(w, l->id);
+            return;
+        }
+    }
+}
+
+static void conn_gone(struct world *w, turn_id conn)
+{
+    model_tell(&w->m, "  conn %llu gone", (unsigned long long)conn);
+    if (!planted(w, PLANT_DEAF_TO_END)) {
+        turn_server_conn_gone(w->s, core_now(w), conn);
+    }
+    pull(w);
+    model_conn_gone(&w->m, conn);
+    model_settle(&w->m);
+}
+
+static void client_leaves(struct world *w)
+{
+    struct endpoint *e = &w->clients[world_pick(w, (uint32_t)w->n_clients)];
+    if (e->conn.transport == TURN_TCP) {
+        e->is_closed = true;
+        conn_gone(w, e->conn.id);
+    }
+}
+
+/* Late news of anything that was ever named, live or not. */
+static void stale_event(struct world *w)
+{
+    turn_id id = w->ids[world_pick(w, WORLD_IDS)];
+    switch (world_pick(w, 5)) {
+    case 0: key_found(w, id); break;
+    case 1: relay_opened(w, id, 0); break;
+    case 2: tcp_opened(w, id); break;
+    case 3: tcp_closed(w, id); break;
+    default: conn_gone(w, 1 + world_pick(w, (uint32_t)w->next_conn + 8)); break;
+    }
+}
+
+static void tick(struct world *w)
+{
+    size_t n = 0;
+    while (turn_server_deadline_ms(w->s) <= core_now(w) && n++ < TICKS_MAX) {
+        turn_server_tick(w->s, core_now(w));
+        pull(w);
+    }
+    if (n > TICKS_MAX) {
+        model_fault(&w->m, "ticks at the deadline lead nowhere");
+    }
+    model_ticked(&w->m);
+    model_settle(&w->m);
+}
+
+static uint64_t some_time(struct world *w)
+{
+    uint64_t due = model_deadline_ms(&w->m), now = w->m.now_ms;
+    uint32_t how = world_pick(w, 100);
+    if (how < 15 && due != UINT64_MAX && due > now) {
+        return due - now; /* to the moment */
+    }
+    if (how < 20 && due != UINT64_MAX && due > now) {
+        return due - now - 1; /* and just before it */
+    }
+    return how < 80              ? world_pick(w, SECOND)
+           : how < 98            ? world_pick(w, MINUTE)
+           : world_chance(w, 80) ? world_pick(w, 60 * MINUTE)
+                                 : 24ull * 60 * MINUTE;
+}
+
+static void time_passes(struct world *w, uint64_t ms)
+{
+    int64_t step_s = world_chance(w, 2) ? (int64_t)world_pick(w, 2000) - 1000 : 0;
+    uint64_t before_s = w->m.now_ms / SECOND;
+    w->m.now_ms += ms;
+    w->m.unix_s += (uint64_t)((int64_t)(w->m.now_ms / SECOND - before_s) + step_s);
+    model_tell(&w->m, "  %llu ms pass: now %llu", (unsigned long long)ms,
+               (unsigned long long)w->m.now_ms);
+    /* A busy driver may be late by a little; what comes first finds things as they were. */
+    if (!world_chance(w, 5) || ms > SECOND) {
+        tick(w);
+    }
+}
+
+static void step(struct world *w)
+{
+    uint32_t what = world_pick(w, 100);
+    if (what < 35) {
+        client_speaks(w);
+    } else if (what < 60) {
+        datagram_arrives(w);
+    } else if (what < 80) {
+        answer(w);
+    } else if (what < 86) {
+        datagram_from_peer(w);
+    } else if (what < 90) {
+        peer_connects(w);
+    } else if (what < 91) {
+        peer_closes(w);
+    } else if (what < 92) {
+        client_leaves(w);
+    } else if (what < 94) {
+        stale_event(w);
+    } else {
+        time_passes(w, some_time(w));
+    }
+}
+
+static void make_users(struct world *w)
+{
+    static const struct m_user users[MODEL_USERS] = {
+        {.name = "alice",      .password = "one",   .is_known = true},
+        {.name = "bob",                    .password = "two",                           .is_known = true},
+        {.name = "carol",    .password = "three",.is_known = true},
+        {.name = "mallory",.password = "four"    },
+    };
+    memcpy(w->m.users, users, sizeof users);
+    for (size_t i = 0; i < MODEL_USERS; i++) {
+        struct m_user *u = &w->m.users[i];
+        if (stun_key_long_term(&u->key, slice_str(u->name), w->m.cfg.realm,
+                               slice_str(u->password))) {
+            model_fault(&w->m, "no key for %s", u->name);
+        }
+    }
+}
+
+static void make_clients(struct world *w)
+{
+    w->n_clients = 2 + world_pick(w, world_chance(w, 80) ? 10 : WORLD_CLIENTS - 1);
+    for (size_t i = 0; i < w->n_clients; i++) {
+        struct endpoint *e = &w->clients[i];
+        bool tcp = world_chance(w, 50);
+        e->user = (uint8_t)(world_chance(w, 95) ? world_pick(w, 3) : 3);
+        e->conn = (struct turn_conn){
+            .id = tcp ? ++w->next_conn : 0,
+            .client = {.family = ADDR_IP4, .ip = {192, 0, 2, (uint8_t)i}, .port = 5000},
+            .local = {.family = ADDR_IP4, .ip = {198, 51, 100, 1},       .port = 3478},
+            .transport = tcp ? TURN_TCP : TURN_UDP,
+            .dialect = &turn_dialect_rfc8656
+        };
+    }
+}
+
+static struct turn_config make_config(struct world *w)
+{
+    struct turn_config cfg = {.realm = slice_str("sim.example"),
+                              .software = slice_str("simulated"),
+                              .nonce_life_s = world_chance(w, 50) ? 600 : 3600,
+                              .max_allocations = 2 + world_pick(w, MODEL_ALLOCS - 1),
+                              .max_per_user = 1 + world_pick(w, 12),
+                              .max_unbound = 1 + world_pick(w, 3),
+                              .max_connections = 2 + world_pick(w, 3),
+                              .max_permissions = 1 + world_pick(w, 4),
+                              .max_channels = 1 + world_pick(w, 3),
+                              .lifetime_default_s = 600,
+                              .lifetime_max_s = 3600,
+                              .tcp_accept_any = world_chance(w, 50),
+                              .relay_ip4 = true,
+                              .relay_ip6 = world_chance(w, 50),
+                              .policy = &w->policy};
+    if (world_chance(w, 30)) {
+        cfg.external_ip = (struct addr){
+            .family = ADDR_IP4, .ip = {203, 0, 113, 7}
+        };
+    }
+    return cfg;
+}
+
+/* With the n-th allocation of memory failing, for each n, until none fails. */
+static void make_server(struct world *w, const struct turn_config *cfg)
+{
+    const struct turn_env env = {.random = core_random, .unix_s = core_unix_s, .ctx = w};
+    int err = ERR_NOMEM;
+    for (uint32_t n = 1; err; n++) {
+        alloc_fault_at(n);
+        err = turn_server_new(&w->s, cfg, &env);
+        bool failed = alloc_fault_done();
+        if (failed != (err == ERR_NOMEM) || !err != (w->s != NULL)) {
+            model_fault(&w->m, "allocation %u fails, and turn_server_new() says %s",
+                        (unsigned)n, err_text(err));
+            return;
+        }
+    }
+}
+
+static void world_start(struct world *w, const struct sim_plan *plan)
+{
+    static const uint64_t starts[] = {0, 1, 1000, UINT32_MAX - 1000ull, UINT64_MAX / 2};
+    w->rng = w->core_rng = mix(plan->seed);
+    w->plant = plan->plant;
+    w->policy.own[0] = (struct addr){
+        .family = ADDR_IP4, .ip = {198, 51, 100, 1}
+    };
+    w->policy.n_own = 1;
+    w->m.now_ms = starts[world_pick(w, sizeof starts / sizeof *starts)];
+    w->m.unix_s = 1700000000;
+    w->m.peer_ok = world_peer_ok;
+    w->m.keeps_permissions = plan->plant == PLANT_KEEP_PERMISSION;
+    w->next_port = 20000;
+    w->m.cfg = make_config(w);
+    struct turn_config cfg = w->m.cfg;
+    cfg.max_per_user += plan->plant == PLANT_QUOTA;
+    make_users(w);
+    make_clients(w);
+    make_server(w, &cfg);
+    w->m.s = w->s;
+}
+
+/* Everybody leaves, every answer is given, and a day passes: nothing may be left. */
+static void world_end(struct world *w)
+{
+    while (w->n_pending > 0) {
+        answer(w);
+    }
+    for (turn_id id = 1; id <= w->next_conn; id++) {
+        conn_gone(w, id);
+    }
+    while (w->n_pending > 0) {
+        answer(w);
+    }
+    w->m.now_ms += 24ull * 60 * MINUTE;
+    tick(w);
+    if (model_live_allocs(&w->m) || turn_server_deadline_ms(w->s) != UINT64_MAX) {
+        model_fault(&w->m, "something is left in the end");
+    }
+}
+
+void turn_sim_run(const struct sim_plan *plan, struct sim_result *out)
+{
+    struct world *w = calloc(1, sizeof *w);
+    out->fault[0] = 0;
+    if (!w) {
+        return;
+    }
+    world_start(w, plan);
+    size_t i = 0;
+    for (; i < plan->steps && !w->m.fault[0]; i++) {
+        /* Each step has its own numbers, so leaving one out changes no other. */
+        w->rng = mix(mix(plan->seed) + i);
+        w->core_rng = ~w->rng;
+        if (!plan->skip || !plan->skip[i]) {
+            step(w);
+        }
+    }
+    if (!w->m.fault[0]) {
+        world_end(w);
+    }
+    out->step = i;
+    out->n_lines = w->m.n_lines;
+    memcpy(out->fault, w->m.fault, sizeof out->fault);
+    memcpy(out->line, w->m.line, sizeof out->line);
+    for (size_t k = 0; k < COUNT_ALL; k++) {
+        out->count[k] += w->m.count[k];
+    }
+    out->events += w->events;
+    turn_server_free(w->s);
+    free(w);
+}

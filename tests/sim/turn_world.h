@@ -1,0 +1,56 @@
+/* What the files of the simulation share. */
+#pragma once
+
+#include "tests/sim/turn_sim.h"
+
+enum {
+    WORLD_CLIENTS = 64,
+    WORLD_FLIGHTS = 64,
+    WORLD_PENDING = 128,
+    WORLD_IDS = 64,
+    WORLD_NONCE = 64
+};
+
+struct endpoint { /* a client's socket */
+    struct turn_conn conn;
+    uint8_t user;
+    bool is_closed; /* TCP: the server closed it, or it became a data connection */
+    uint8_t nonce[WORLD_NONCE];
+    size_t nonce_len;
+    uint32_t nonce_s;
+    struct frame last;
+};
+
+struct pending { /* what the driver owes the core */
+    enum turn_do what;
+    turn_id id;
+    uint8_t family;
+};
+
+struct world {
+    struct turn_server *s;
+    struct turn_policy policy;
+    struct model m;
+    uint64_t rng, core_rng;
+    int plant;
+    struct endpoint clients[WORLD_CLIENTS];
+    size_t n_clients;
+    struct frame flight[WORLD_FLIGHTS]; /* datagrams on their way to the server */
+    size_t n_flights;
+    struct pending pending[WORLD_PENDING];
+    size_t n_pending;
+    turn_id ids[WORLD_IDS]; /* seen in actions, live or not */
+    size_t n_ids;
+    turn_id next_conn;
+    uint32_t next_tid;
+    uint16_t next_port;
+    uint64_t events;
+};
+
+/* 0 to n - 1. */
+uint32_t world_pick(struct world *w, uint32_t n);
+bool world_chance(struct world *w, uint32_t percent);
+const struct addr *world_peer(struct world *w);
+bool world_peer_ok(const struct addr *peer);
+/* A message that `e` may send now; signed, or wrongly signed, or noise. */
+void world_write(struct world *w, struct endpoint *e, struct frame *f);
