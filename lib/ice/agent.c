@@ -422,11 +422,30 @@ void ice_agent_connected(struct ice_agent *a, uint64_t now_ms, ice_path path, bo
     advance(a, now_ms);
 }
 
+/* Of those who connected and have not shown yet that they know our password, the one who has
+ * had longest to do so: strangers must not crowd out the peer. */
+static struct ice_pair *oldest_stranger(struct ice_agent *a)
+{
+    struct ice_pair *oldest = NULL;
+    for (size_t i = 0; i < ICE_PATHS_MAX; i++) {
+        struct ice_pair *p = &a->pair[i];
+        if (p->state == PAIR_OPEN && p->is_inbound && !p->peer_checked &&
+            (!oldest || p->path < oldest->path)) {
+            oldest = p;
+        }
+    }
+    if (oldest) {
+        close_path(a, oldest);
+    }
+    return oldest;
+}
+
 ice_path ice_agent_accepted(struct ice_agent *a, uint64_t now_ms, const struct addr *local,
                             const struct addr *remote)
 {
-    struct ice_pair *p = a->is_done ? NULL : ice_pair_free(a);
     begin_input(a);
+    struct ice_pair *p = a->is_done ? NULL : ice_pair_free(a);
+    p = p || a->is_done ? p : oldest_stranger(a);
     if (!p) {
         return 0;
     }

@@ -98,7 +98,8 @@ size_t ice_agent_local(const struct ice_agent *a, struct ice_cand *out, size_t c
 MUST_USE int ice_agent_set_remote(struct ice_agent *a, uint64_t now_ms, struct slice ufrag,
                                   struct slice pwd, const struct ice_cand *cands, size_t n);
 void ice_agent_connected(struct ice_agent *a, uint64_t now_ms, ice_path path, bool ok);
-/* Somebody connected to the passive candidate with address `local`. 0: no more paths. */
+/* Somebody connected to the passive candidate with address `local`. When there are too many
+ * paths, the oldest whose peer has sent no right check is closed for it. 0: there is none. */
 ice_path ice_agent_accepted(struct ice_agent *a, uint64_t now_ms, const struct addr *local,
                             const struct addr *remote);
 void ice_agent_closed(struct ice_agent *a, uint64_t now_ms, ice_path path);

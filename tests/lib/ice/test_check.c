@@ -239,16 +239,20 @@ static void strangers_bytes_and_paths_are_bounded(void **state)
                          5
     },
                 peer = {ADDR_IP4, {192, 0, 2, 7}, 1};
-    size_t n = 1;
+    size_t n = 1, crowded_out = 0;
     feed(o, "\x80\x7f data of nobody", 18);
     while (ice_agent_next(o->a, &o->act)) {
         assert_int_not_equal(o->act.what, ICE_DO_DATA);
     }
     for (; n < 1000 && ice_agent_accepted(o->a, 0, &local, &peer) != 0; n++) {
         while (ice_agent_next(o->a, &o->act)) {
+            if (o->act.what == ICE_DO_CLOSE && crowded_out++ == 0) {
+                assert_int_equal(o->act.path, o->path); /* the oldest goes first */
+            }
         }
     }
-    assert_int_equal(n, ICE_PATHS_MAX);
+    assert_int_equal(n, 1000);
+    assert_int_equal(n - crowded_out, ICE_PATHS_MAX);
     /* Who never says anything is closed, and the places are free again. */
     ice_agent_tick(o->a, ice_agent_deadline_ms(o->a));
     size_t closed = 0;
@@ -257,6 +261,24 @@ static void strangers_bytes_and_paths_are_bounded(void **state)
     }
     assert_int_equal(closed, ICE_PATHS_MAX);
     assert_true(ice_agent_accepted(o->a, 20000, &local, &peer) != 0);
+}
+
+static void strangers_do_not_crowd_out_the_peer(void **state)
+{
+    struct one *o = *state;
+    struct addr local =
+                    {
+                        ADDR_IP4, {10, 0, 0, 1},
+                         5
+    },
+                peer = {ADDR_IP4, {192, 0, 2, 7}, 1};
+    feed(o, request, sizeof request);
+    for (size_t n = 0; n < 4 * ICE_PATHS_MAX; n++) {
+        assert_true(ice_agent_accepted(o->a, 0, &local, &peer) != 0);
+        while (ice_agent_next(o->a, &o->act)) {
+            assert_false(o->act.what == ICE_DO_CLOSE && o->act.path == o->path);
+        }
+    }
 }
 
 #define CASE(f) cmocka_unit_test_setup_teardown(f, start, stop)
@@ -268,6 +290,7 @@ int main(void)
         CASE(wrong_checks_get_their_due),
         CASE(the_greater_tie_breaker_controls),
         CASE(strangers_bytes_and_paths_are_bounded),
+        CASE(strangers_do_not_crowd_out_the_peer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
