@@ -195,6 +195,13 @@ bool tcp_is_full(const struct tcp *t)
     return t->full;
 }
 
+void tcp_give_up_after(struct tcp *t, uint32_t ms)
+{
+    if (!t->dead) {
+        sock_option(t->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, (int)ms);
+    }
+}
+
 void tcp_pause(struct tcp *t)
 {
     t->paused = true;

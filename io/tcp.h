@@ -54,6 +54,10 @@ void tcp_start(struct tcp *t, const struct tcp_events *ev, void *ctx);
  * the queue would pass TCP_OUT_MAX. Trouble with the socket shows as `closed`, later. */
 MUST_USE int tcp_write(struct tcp *t, struct slice head, struct slice body);
 bool tcp_is_full(const struct tcp *t);
+/* `closed` with ETIMEDOUT comes once what was sent stays unacknowledged for this long, or the
+ * peer's window shut: a host that lost its power says nothing. The kernel's own is 15 minutes.
+ * Only who sends something now and then finds out. */
+void tcp_give_up_after(struct tcp *t, uint32_t ms);
 void tcp_pause(struct tcp *t);           /* stop reading: the peer's window closes */
 void tcp_resume(struct tcp *t);          /* gives held bytes again, from the loop */
 void tcp_shutdown(struct tcp *t);        /* FIN once the queue is out */

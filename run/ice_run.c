@@ -6,7 +6,8 @@
 #include "lib/rtp/rtp.h"
 
 enum {
-    HOSTS_MAX = 8
+    HOSTS_MAX = 8,
+    SILENCE_MS = 30000 /* of the peer's TCP, until a path is given up; keep-alives go out */
 };
 
 struct path {
@@ -221,7 +222,7 @@ static void path_connected(struct tcp *t, void *ctx)
 {
     struct path *p = ctx;
     struct ice_run *r = p->owner;
-    (void)t;
+    tcp_give_up_after(t, SILENCE_MS);
     enter(r);
     ice_agent_connected(r->agent, loop_now_ms(r->loop), p->id, true);
     leave(r);
@@ -338,6 +339,7 @@ static void host_accepted(struct tcp *t, const struct addr *peer, void *ctx)
     p->tcp = t;
     p->id = ice_agent_accepted(r->agent, loop_now_ms(r->loop), &h->at, peer);
     if (p->id) {
+        tcp_give_up_after(t, SILENCE_MS);
         tcp_start(t, &path_events, p);
     } else {
         path_free(p);
@@ -460,6 +462,7 @@ static void relay_peer(struct ice_run *r, const struct relay_event *e)
         p->id = ice_agent_accepted(r->agent, now_ms, &r->relayed, &e->peer);
     }
     if (p->id) {
+        tcp_give_up_after(p->tcp, SILENCE_MS);
         tcp_start(p->tcp, &path_events, p);
     } else {
         path_free(p);

@@ -3,6 +3,11 @@
 
 #include <stdlib.h>
 
+enum {
+    SILENCE_MS =
+        30000 /* of the server's TCP, until it is lost; a keep-alive goes out each 5 s */
+};
+
 struct data_conn {
     struct data_conn *next;
     struct turn_client_run *owner;
@@ -256,7 +261,7 @@ static void pump(struct turn_client_run *r)
 static void control_connected(struct tcp *t, void *ctx)
 {
     struct turn_client_run *r = ctx;
-    (void)t;
+    tcp_give_up_after(t, SILENCE_MS);
     turn_client_start(r->core, loop_now_ms(r->loop));
     pump(r);
 }

@@ -351,6 +351,22 @@ static void a_paused_reader_stops_the_writer(void **state)
     tcp_close(s.t);
 }
 
+/* A shut window stands in for a dead host: the loopback loses nothing. */
+static void a_peer_that_acknowledges_nothing_is_given_up(void **state)
+{
+    struct loop *l = *state;
+    struct end c = {.stop_when_closed = true}, s = {0};
+    start(&s, connect_pair(l, &c), l);
+    tcp_give_up_after(c.t, 300);
+    tcp_pause(s.t);
+    c.send_total = 64u << 20;
+    pump(&c);
+    io_test_run(l);
+    assert_int_equal(c.n_closed, 1);
+    assert_int_equal(c.sys_errno, ETIMEDOUT);
+    tcp_close(s.t);
+}
+
 static void the_queue_outlives_close_when_sent(void **state)
 {
     struct loop *l = *state;
@@ -493,6 +509,7 @@ int main(void)
         IO_TEST(closing_inside_each_callback_is_fine),
         IO_TEST(bytes_not_taken_come_again),
         IO_TEST(a_paused_reader_stops_the_writer),
+        IO_TEST(a_peer_that_acknowledges_nothing_is_given_up),
         IO_TEST(the_queue_outlives_close_when_sent),
         IO_TEST(one_port_listens_and_connects),
         IO_TEST(a_silent_peer_is_asked_within_two_minutes),
