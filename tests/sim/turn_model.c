@@ -9,7 +9,8 @@ enum {
     ANSWER_MAX = 192 /* bytes of any answer to somebody who has not authenticated */
 };
 
-static void write_line(char *to, const char *form, va_list args)
+__attribute__((format(printf, 2, 0))) static void write_line(char *to, const char *form,
+                                                             va_list args)
 {
     (void)vsnprintf(to, MODEL_LINE, form, args);
 }
