@@ -133,15 +133,19 @@ void share_end(struct share *s, const char *why, const char *headers)
         s->media ? share_run_count(s->media) : (struct xdata_count){.in_bytes = 0};
     LOG(log_of(s), LOG_INFO, "share-ended", LOG_S("space", s->tag), LOG_S("why", why),
         LOG_N("in_bytes", n.in_bytes), LOG_N("out_bytes", n.out_bytes));
+    bool is_unanswered = s->phase == SHARE_GATHERING;
     s->phase = SHARE_OVER;
     show(s, WEB_ENDED, why);
     if (s->space->share == s) {
         web_space_picture(s->meeting->web, s->space->name, NULL);
     }
-    if (s->dialog) {
+    if (s->dialog && is_unanswered) {
+        const struct sip_answer no = {.status = 480, .headers = slice_str(headers)};
+        meeting_answer(s->meeting, s->dialog, &no);
+    } else if (s->dialog) {
         sip_run_hangup(s->meeting->sip, s->dialog, slice_str(headers));
-        s->dialog = 0;
     }
+    s->dialog = 0;
     loop_timer_at(s->timer, loop_now_ms(s->meeting->loop));
 }
 

@@ -2,6 +2,7 @@
 import os
 import re
 import signal
+import socket
 import stat
 
 import pytest
@@ -132,3 +133,18 @@ def test_what_sip_refuses_by_itself_is_in_the_log(meet):
                           b"CSeq: 1 INVITE\r\nCall-ID: x\r\nContent-Length: 0\r\n\r\n")
     assert m.caller.answer()[0] == 400
     assert "Contact" in m.wait_event("sip-refused")["why"]
+
+
+def test_a_share_replaced_before_its_answer_is_480(meet):
+    with socket.create_server(("127.0.0.1", 0)) as deaf:  # a TURN server that says nothing
+        m = meet("--allow-unencrypted-media", "--turn", "127.0.0.1:%d" % deaf.getsockname()[1],
+                 "--turn-user", "turn:secret")
+        m.caller.send("INVITE", "demo", offer())
+        m.wait_event("share-invited")
+        second = Caller(m.caller.sock.getpeername())
+        second.send("INVITE", "demo", offer())
+        status, head, _ = m.caller.answer()
+        assert status == 480
+        assert re.search(r"(?im)^ms-diagnostics-public: *21000;", head)
+        assert second.answer()[0] == 200  # with its host candidates
+        second.close()
