@@ -11,7 +11,8 @@
 #include "io/shm.h"
 
 enum {
-    GRACE_MS = 1000
+    GRACE_MS = 1000,
+    LINES_MAX = 100 /* of a process's output in the log: what it says is up to the sharer */
 };
 
 struct rdp_viewer {
@@ -22,6 +23,7 @@ struct rdp_viewer {
     void *memory; /* what the process draws into; read-only here */
     struct picture picture;
     bool has_picture, is_over;
+    unsigned n_lines;
     char why[208];
     struct rdp_viewer_config cfg;
 };
@@ -116,8 +118,10 @@ static void on_line(struct child *c, bool is_stderr, struct slice line, void *ct
 {
     struct rdp_viewer *v = ctx;
     (void)is_stderr;
-    LOG(v->cfg.log, LOG_INFO, "rdp-viewer-says", LOG_N("pid", child_pid(c)),
-        LOG_B("line", line));
+    if (v->n_lines++ < LINES_MAX) {
+        LOG(v->cfg.log, LOG_INFO, "rdp-viewer-says", LOG_N("pid", child_pid(c)),
+            LOG_B("line", line));
+    }
 }
 
 static void destroy(struct rdp_viewer *v)
@@ -133,7 +137,8 @@ static void on_exit(struct child *c, int status, void *ctx)
     v->child = NULL;
     LOG(v->cfg.log, level, "rdp-viewer-exit", LOG_N("pid", child_pid(c)),
         LOG_N("code", WIFEXITED(status) ? WEXITSTATUS(status) : -1),
-        LOG_N("signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0));
+        LOG_N("signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0),
+        LOG_N("lines", v->n_lines));
     if (!v->loop) {
         destroy(v);
     }

@@ -148,3 +148,13 @@ def test_a_share_replaced_before_its_answer_is_480(meet):
         assert re.search(r"(?im)^ms-diagnostics-public: *21000;", head)
         assert second.answer()[0] == 200  # with its host candidates
         second.close()
+
+
+def test_a_talkative_viewer_does_not_fill_the_log(meet, tmp_path):
+    path = tmp_path / "viewer"
+    path.write_text("#!/bin/sh\ni=0; while [ $i -lt 2000 ]; do echo line $i; i=$((i+1)); done\n")
+    path.chmod(0o755)
+    m = meet("--allow-unencrypted-media", "--rdp-program", path)
+    m.caller.invite("demo", offer())
+    m.wait_event("rdp-viewer-exit")
+    assert 1 <= sum(e["event"] == "rdp-viewer-says" for e in m.events) < 200
