@@ -103,6 +103,9 @@ static uint16_t check(const struct turn_server *s, const struct call *c, const c
     if (code) {
         return code;
     }
+    if (r->has_reservation) {
+        return 0; /* the kept port's family counts, whichever it is */
+    }
     *why = "address family";
     bool is_ip6 = r->family == ADDR_IP6;
     bool known = r->family == 0 || r->family == ADDR_IP4 || is_ip6;

@@ -329,6 +329,35 @@ static int allocate_kept(struct bench *b, const struct turn_conn *c, uint64_t to
     return ask_end(b, &a, c, &b->key);
 }
 
+static void only_ip6(struct turn_config *cfg)
+{
+    cfg->relay_ip4 = false;
+    cfg->relay_ip6 = true;
+}
+
+/* The request names no family, and IPv4, which that would mean, is not to be had. */
+static void a_reserved_port_of_ip6_needs_no_family(void **state)
+{
+    struct bench *b = *state;
+    struct turn_conn any = bench_tcp(9), rtp = bench_udp("192.0.2.7:1"),
+                     rtcp = bench_udp("192.0.2.7:2");
+    struct ask a;
+    uint64_t token;
+    bench_stop(b);
+    bench_start(b, only_ip6);
+    assert_int_equal(bench_allocate(b, &any, TURN_TCP), 440);
+    ask_begin(b, &a, STUN_ALLOCATE);
+    stun_put_u32(&a.w, STUN_REQUESTED_TRANSPORT, TURN_UDP);
+    stun_put_u32(&a.w, STUN_REQUESTED_ADDRESS_FAMILY, ADDR_IP6);
+    stun_put_u32(&a.w, STUN_EVEN_PORT, 0x80);
+    assert_int_equal(ask_end(b, &a, &rtp, &b->key), 0);
+    struct stun_msg m = bench_sent(b);
+    assert_int_equal(stun_get_u64(&m, STUN_RESERVATION_TOKEN, &token), OK);
+    assert_int_equal(allocate_kept(b, &rtcp, token ^ 1), 508);
+    assert_int_equal(allocate_kept(b, &rtcp, token), 0);
+    assert_int_equal(bench_did(b, TURN_DO_RELAY_OPEN, 0)->open.family, ADDR_IP6);
+}
+
 /* A kept port holds a socket as an allocation does, also when that which it came with ends. */
 static void a_reservation_counts_against_its_user(void **state)
 {
@@ -575,6 +604,7 @@ int main(void)
         T(quotas_hold_and_are_given_back),
         T(a_reserved_port_waits_for_its_token),
         T(an_unclaimed_reservation_is_closed_once),
+        T(a_reserved_port_of_ip6_needs_no_family),
         T(a_reservation_counts_against_its_user),
         T(no_pair_is_given_without_its_token),
         T(an_allocation_lives_as_long_as_it_is_refreshed),
