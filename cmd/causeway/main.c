@@ -12,9 +12,10 @@
 static const struct {
     const char *name, *help;
 } programs[] = {
-    {"edge", "the TURN server: STUN, TURN over UDP and TCP, TCP relays (RFC 6062)"},
-    {"meet", "the meeting server: SIP, TURN client, RDP viewer, web page"         },
-    {"lab",  "a stand-in Skype site: front end, and a client that shares a screen"},
+    {"edge",    "the TURN server: STUN, TURN over UDP and TCP, TCP relays (RFC 6062)"},
+    {"meet",    "the meeting server: SIP, TURN client, RDP viewer, web page"         },
+    {"lab",     "a stand-in Skype site: front end, and a client that shares a screen"},
+    {"conform", "a conformance tester for any STUN and TURN server"                  },
 };
 
 static void usage(FILE *to)

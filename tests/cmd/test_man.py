@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """The manual pages against the programs: each option once, with its value, range and default.
 
-test_man.py SOURCE_ROOT EDGE MEET LAB CAUSEWAY; prints TAP."""
+test_man.py SOURCE_ROOT EDGE MEET LAB CONFORM CAUSEWAY; prints TAP."""
 import pathlib
 import re
 import subprocess
@@ -107,12 +107,13 @@ def show_defaults(argv, program):
 
 def main():
     root = pathlib.Path(sys.argv[1])
-    edge, meet, lab, causeway = sys.argv[2:6]
+    edge, meet, lab, conform, causeway = sys.argv[2:7]
     pages = [
         ("causeway-edge.8", None, [edge]),
         ("causeway-meet.8", None, [meet]),
         ("causeway-lab.1", "share", [lab, "share"]),
         ("causeway-lab.1", "front-end", [lab, "front-end"]),
+        ("causeway-conform.1", None, [conform]),
         ("causeway.1", "demo", [causeway, "demo"]),
     ]
     print(f"1..{2 * len(pages)}")
