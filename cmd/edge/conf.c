@@ -41,6 +41,9 @@ static const struct conf_option options[] = {
      .type = CONF_BOOL,
      .preset = "off",
      .help = "an expired EXPIRY also ends the use of what was allocated before"},
+    {.name = "userdb",
+     .type = CONF_FILE,
+     .help = "an SQLite file with users and secrets in coturn's tables"},
     {.name = "user-cache",
      .type = CONF_NUMBER,
      .min = 1,
@@ -155,7 +158,7 @@ static const struct conf_option options[] = {
      .choices = "error|warn|info|debug",
      .preset = "info",
      .help = "the least that is logged"},
-    {.name = NULL                                                        },
+    {.name = NULL                                                                         },
 };
 
 const struct conf_program edge_program = {

@@ -25,6 +25,7 @@ struct edge_conf {
     struct slice secrets[USER_VALUES_MAX];
     size_t n_secrets;
     struct user_chain_config chain;
+    char *userdb; /* NULL: none */
 };
 
 /* False after conf_fail(). `e` needs edge_conf_done() in any case. */

@@ -3,6 +3,7 @@
 
 #include "lib/base/crypto.h"
 
+#include "cmd/edge/admin.h"
 #include "cmd/edge/users.h"
 
 static void on_signal(int signo, void *ctx)
@@ -44,6 +45,9 @@ int main(int argc, char **argv)
     struct loop *l = NULL;
     struct users users = {.server = NULL};
     struct edge_conf e = {.n_users = 0};
+    if (admin_is(argc, argv)) {
+        return admin_run(argc, argv);
+    }
     enum conf_result got = conf_load(&c, &edge_program, argc, argv, edge_conf_valid);
     if (got != CONF_RUN) {
         return got == CONF_DONE ? 0 : 2;

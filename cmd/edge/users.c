@@ -10,6 +10,8 @@
 
 #include "lib/turn/credentials.h"
 
+#include "run/user_sqlite.h"
+
 enum {
     USERS_MAX = 100000,
     NAME_MAX_BYTES = 128, /* the server knows no longer ones */
@@ -157,16 +159,25 @@ static bool read_secrets(struct edge_conf *e, struct conf *c)
     return true;
 }
 
+static bool copy_text(struct conf *c, const char *name, char **out)
+{
+    const char *text = conf_text(c, name, 0);
+    *out = text ? strdup(text) : NULL;
+    if (text && !*out) {
+        conf_fail(c, name, 0, "out of memory");
+    }
+    return !text || *out;
+}
+
 static bool has_database(const struct edge_conf *e)
 {
-    (void)e;
-    return false;
+    return e->userdb;
 }
 
 bool users_read(struct edge_conf *e, struct conf *c)
 {
     e->chain.cache_s = (uint32_t)conf_number(c, "user-cache");
-    if (!read_secrets(e, c)) {
+    if (!read_secrets(e, c) || !copy_text(c, "userdb", &e->userdb)) {
         return false;
     }
     for (size_t i = 0; i < conf_count(c, "user"); i++) {
@@ -183,7 +194,9 @@ bool users_read(struct edge_conf *e, struct conf *c)
         return false;
     }
     if (e->n_users == 0 && e->n_secrets == 0 && !has_database(e)) {
-        conf_fail(c, "user", 0, "nobody could allocate: give a user, a user-file or a secret");
+        conf_fail(c, "user", 0,
+                  "nobody could allocate: give a user, a user-file, "
+                  "a secret or a userdb");
         return false;
     }
     if (e->n_users == 0) {
@@ -214,6 +227,8 @@ void users_done(struct edge_conf *e)
         free(e->secret_bytes[i]);
     }
     e->n_secrets = 0;
+    free(e->userdb);
+    e->userdb = NULL;
 }
 
 static void find_keys(turn_id ticket, struct slice username, void *ctx)
@@ -226,6 +241,17 @@ static void on_keys(turn_id ticket, const struct turn_keys *keys, void *ctx)
 {
     const struct users *u = ctx;
     turn_run_keys(u->server, ticket, keys);
+}
+
+static int add_stores(struct users *u, const struct edge_conf *e, struct loop *l)
+{
+    struct user_store *s;
+    int err = OK;
+    if (e->userdb) {
+        err = user_sqlite_new(&s, l, &e->log, e->userdb, e->run.server.realm);
+        err = err ? err : user_chain_add(u->chain, s);
+    }
+    return err;
 }
 
 int users_start(struct users *u, struct edge_conf *e, struct loop *l)
@@ -244,7 +270,8 @@ int users_start(struct users *u, struct edge_conf *e, struct loop *l)
     cfg.answer_ctx = u;
     e->run.find_keys = find_keys;
     e->run.ctx = u;
-    return user_chain_new(&u->chain, &cfg);
+    int err = user_chain_new(&u->chain, &cfg);
+    return err ? err : add_stores(u, e, l);
 }
 
 void users_stop(struct users *u)

@@ -31,6 +31,8 @@ THIRD_PARTY = {
     "srtp": ["lib/rtp/srtp.c"],
     "turbojpeg.h": ["lib/share/encode.c", "tests/lib/share/"],
     "png.h": ["lib/share/encode.c", "tests/", "cmd/causeway/"],
+    "sqlite3.h": ["run/user_file.c", "run/user_sqlite.c",
+                  "tests/run/test_user_sqlite.c"],
     "uv.h": ["io/", "tests/io/"],
     "ini.h": ["io/conf.c"],
     "seccomp.h": ["io/jail.c"],

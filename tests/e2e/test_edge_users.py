@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from conftest import TIMEOUT_S, need
+from conftest import TIMEOUT_S, need, wait_until
 from turn_client import ALLOCATE, REFRESH, TRANSPORT, UDP, Turn
 
 pytestmark = pytest.mark.sanitized
@@ -103,3 +103,98 @@ def test_keys_in_place_of_passwords(edge):
     _, server = edge("--user", f"turn:0x{key}")
     assert allocate(server, "turn", "secret") == 0
     assert allocate(server, "turn", f"0x{key}") == 401
+
+
+def turnadmin(*args):
+    need(shutil.which("turnadmin"), "needs Debian's coturn")
+    got = subprocess.run(["turnadmin", *map(str, args)], capture_output=True,
+                         text=True, timeout=TIMEOUT_S)
+    assert got.returncode == 0, got.stdout + got.stderr
+
+
+def causeway(build, *args, stdin=""):
+    return subprocess.run([build / "cmd" / "edge" / "causeway-edge", *map(str, args)], input=stdin,
+                          capture_output=True, text=True, timeout=TIMEOUT_S)
+
+
+def test_turndb_of_coturn(edge, tmp_path):
+    db = tmp_path / "turndb"
+    turnadmin("-a", "-u", "alice", "-p", "secret", "-r", REALM, "-b", db)
+    turnadmin("-a", "-u", "bob", "-p", "secret", "-r", "elsewhere", "-b", db)
+    turnadmin("-s", "north-north", "-r", REALM, "-b", db)
+    _, server = edge("--userdb", db, "--user-cache", "1", "--relay-to-relay")
+    ok, text = uclient(server, "-u", "alice", "-w", "secret")
+    assert ok, text
+    ok, text = uclient(server, "-u", "carol", "-W", "north-north")
+    assert ok, text
+    assert allocate(server, "alice", "wrong") == 401
+    assert allocate(server, "bob", "secret") == 401
+    assert allocate(server, "' OR '1'='1", "secret") == 401
+    # One secret after the other, without a restart.
+    turnadmin("-s", "south-south", "-r", REALM, "-b", db)
+    turnadmin("-X", "north-north", "-r", REALM, "-b", db)
+    wait_until("the new secret is good", lambda: allocate(server, *timed("south-south")) == 0)
+    assert allocate(server, *timed("north-north")) == 401
+
+
+def test_user_is_deleted(edge, build, tmp_path):
+    db = tmp_path / "users"
+    got = causeway(build, "user", "add", "alice", "--userdb", db, "--realm", REALM, stdin="secret\n")
+    assert got.returncode == 0, got.stderr
+    _, server = edge("--userdb", db, "--user-cache", "1")
+    t = Turn(server, "alice", "secret", realm=REALM.encode())
+    t.allocate(UDP)
+    assert causeway(build, "user", "del", "alice", "--userdb", db, "--realm", REALM).returncode == 0
+    # What runs ends its use as well.
+    wait_until("refused", lambda: t.ask(REFRESH).code == 401, timeout=5)
+    assert allocate(server, "alice", "secret") == 401
+
+
+def test_commands_on_the_file(edge, build, tmp_path):
+    db, conf = tmp_path / "users", tmp_path / "edge.conf"
+    conf.write_text(f"listen = {EDGE}:0\nrealm = {REALM}\nuserdb = users\n")
+
+    def run(*args, stdin=""):
+        got = causeway(build, *args, "-c", conf, stdin=stdin)
+        assert got.returncode == 0, got.stderr
+        return got.stdout.split()
+
+    run("user", "add", "alice", stdin="secret")
+    run("user", "add", "bob", stdin="other\n")
+    run("user", "add", "bob", stdin="third\r\n")
+    [mark] = run("secret", "add", stdin="north-north\n")
+    assert run("user", "list") == ["alice", "bob"]
+    assert run("secret", "list") == [mark] and "north" not in mark
+    assert db.stat().st_mode & 0o777 == 0o600
+    assert not any(word in db.read_bytes() for word in (b"other", b"third"))
+    _, server = edge("--userdb", db, "--user-cache", "1")
+    assert allocate(server, "alice", "secret") == 0
+    assert allocate(server, "bob", "third") == 0
+    assert allocate(server, "bob", "other") == 401
+    assert allocate(server, *timed("north-north")) == 0
+    run("secret", "del", mark)
+    wait_until("secret gone", lambda: allocate(server, *timed("north-north")) == 401, timeout=5)
+    for wrong, why in ((["user", "del", "carol"], "no such user"), (["secret", "del", "1234"], "has"),
+                       (["user", "add", "x" * 129], "128 bytes"), (["user", "add", "x"], "no pass"),
+                       (["secret", "add"], "8 to 256")):
+        got = causeway(build, *wrong, "-c", conf)
+        assert got.returncode == 1 and why in got.stderr, (wrong, got)
+    assert causeway(build, "user").returncode == 2
+    assert "--userdb" in causeway(build, "user", "list").stderr
+    # coturn's tool reads what ours made.
+    turnadmin("-a", "-u", "dave", "-p", "secret", "-r", REALM, "-b", db)
+    assert run("user", "list") == ["alice", "bob", "dave"]
+    assert allocate(server, "dave", "secret") == 0
+
+
+def test_file_goes_away(edge, build, tmp_path):
+    db = tmp_path / "users"
+    causeway(build, "user", "add", "alice", "--userdb", db, "--realm", REALM, stdin="secret\n")
+    p, server = edge("--userdb", db, "--user-cache", "1", "--user", "turn:secret")
+    assert allocate(server, "alice", "secret") == 0
+    db.rename(tmp_path / "away")
+    wait_until("trouble", lambda: allocate(server, "alice", "secret") == 500, timeout=5)
+    p.wait_event("userdb-failed")
+    assert allocate(server, "turn", "secret") == 0
+    (tmp_path / "away").rename(db)
+    assert allocate(server, "alice", "secret") == 0

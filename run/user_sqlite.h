@@ -1,0 +1,28 @@
+/* Users in an SQLite file with coturn's tables: a `turndb` works as it is. */
+#pragma once
+
+#include "run/user_store.h"
+
+/* Opens `path` for reading. ERR_SYSTEM after a log line. */
+MUST_USE int user_sqlite_new(struct user_store **out, struct loop *l, const struct log *log,
+                             const char *path, struct slice realm);
+
+/* The same file from the other side: to change it by hand. */
+struct user_file;
+
+/* Makes the file and its tables when they are not there. On ERR_SYSTEM too there may be an
+ * object, for user_file_why(). */
+MUST_USE int user_file_open(struct user_file **out, const char *path);
+void user_file_close(struct user_file *f);            /* NULL is fine */
+const char *user_file_why(const struct user_file *f); /* of the last ERR_SYSTEM */
+
+/* Makes a user or gives him another key. */
+MUST_USE int user_file_put_user(struct user_file *f, struct slice realm, struct slice name,
+                                const struct stun_key *key);
+/* ERR_NOTFOUND */
+MUST_USE int user_file_del_user(struct user_file *f, struct slice realm, struct slice name);
+MUST_USE int user_file_put_secret(struct user_file *f, struct slice realm, struct slice value);
+MUST_USE int user_file_del_secret(struct user_file *f, struct slice realm, struct slice value);
+/* Each user's name, or each secret, of the realm; in order. */
+MUST_USE int user_file_each(struct user_file *f, enum user_ask what, struct slice realm,
+                            void (*fn)(struct slice value, void *ctx), void *ctx);

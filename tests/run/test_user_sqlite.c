@@ -1,0 +1,219 @@
+/* A file of users from both sides: made and changed by hand, asked by the server. */
+#include <sqlite3.h>
+#include <unistd.h>
+
+#include "run/user_sqlite.h"
+
+#include "tests/unit.h"
+
+struct bench {
+    char dir[32], path[48], other[48];
+    struct loop *loop;
+    struct log log;
+    struct user_file *file;
+    struct user_store *store;
+    size_t n_answers; /* and the last one: */
+    uint64_t id;
+    enum user_told what;
+    size_t n;
+    char value[USER_VALUES_MAX][USER_VALUE_MAX + 1];
+};
+
+static const struct stun_key key_1 = {
+    .b = {0x11, 0x22},
+      .len = 16
+};
+#define KEY_1 "11220000000000000000000000000000"
+
+static void on_answer(uint64_t id, const struct user_answer *a, void *ctx)
+{
+    struct bench *b = ctx;
+    b->n_answers++;
+    b->id = id;
+    b->what = a->what;
+    b->n = a->n;
+    for (size_t i = 0; i < a->n; i++) {
+        memcpy(b->value[i], a->value[i].p, a->value[i].len);
+        b->value[i][a->value[i].len] = 0;
+    }
+    loop_stop(b->loop);
+}
+
+static int setup(void **state)
+{
+    struct bench *b = calloc(1, sizeof *b);
+    assert_non_null(b);
+    *state = b;
+    (void)strcpy(b->dir, "/tmp/causeway-users-XXXXXX");
+    assert_non_null(mkdtemp(b->dir));
+    (void)snprintf(b->path, sizeof b->path, "%s/users", b->dir);
+    (void)snprintf(b->other, sizeof b->other, "%s/other", b->dir);
+    assert_int_equal(loop_new(&b->loop), OK);
+    assert_int_equal(user_file_open(&b->file, b->path), OK);
+    b->log = (struct log){.level = LOG_ERROR, .program = "test", .fd = -1};
+    assert_int_equal(
+        user_sqlite_new(&b->store, b->loop, &b->log, b->path, slice_str("TANDBERG")), OK);
+    b->store->answer = on_answer;
+    b->store->ctx = b;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct bench *b = *state;
+    user_file_close(b->file);
+    b->store->free(b->store);
+    loop_free(b->loop);
+    (void)unlink(b->path);
+    (void)unlink(b->other);
+    assert_int_equal(rmdir(b->dir), 0); /* nothing else was left there */
+    free(b);
+    return 0;
+}
+
+static void put(struct bench *b, const char *realm, const char *name)
+{
+    assert_int_equal(user_file_put_user(b->file, slice_str(realm), slice_str(name), &key_1),
+                     OK);
+}
+
+/* How many values the answer has; -1: trouble. It must come at once. */
+static int ask(struct bench *b, enum user_ask what, struct slice name)
+{
+    static uint64_t id = 10;
+    size_t before = b->n_answers;
+    b->store->ask(b->store, ++id, what, name);
+    assert_int_equal(b->n_answers, before + 1);
+    assert_int_equal(b->id, id);
+    return b->what == USER_TROUBLE ? -1 : (int)b->n;
+}
+
+static int key_of(struct bench *b, const char *name)
+{
+    return ask(b, USER_ASK_KEY, slice_str(name));
+}
+
+static void users_come_and_go(void **state)
+{
+    struct bench *b = *state;
+    assert_int_equal(key_of(b, "alice"), 0);
+    put(b, "TANDBERG", "alice");
+    put(b, "elsewhere", "bob");
+    assert_int_equal(key_of(b, "alice"), 1);
+    assert_string_equal(b->value[0], KEY_1);
+    assert_int_equal(key_of(b, "bob"), 0);
+    assert_int_equal(key_of(b, "Alice"), 0);
+    assert_int_equal(key_of(b, ""), 0);
+    struct slice realm = slice_str("TANDBERG");
+    assert_int_equal(user_file_del_user(b->file, realm, slice_str("alice")), OK);
+    assert_int_equal(user_file_del_user(b->file, realm, slice_str("alice")), ERR_NOTFOUND);
+    assert_int_equal(key_of(b, "alice"), 0);
+}
+
+static void names_are_not_sql(void **state)
+{
+    struct bench *b = *state;
+    static const char *const names[] = {
+        "' OR '1'='1", "alice'; DROP TABLE turnusers_lt; --",
+        "%",           "_lice",
+        "a\\",         "\xff\xfe'",
+        "?1",          "alice' --",
+    };
+    put(b, "TANDBERG", "alice");
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        assert_int_equal(key_of(b, names[i]), 0);
+        put(b, "TANDBERG", names[i]);
+        assert_int_equal(key_of(b, names[i]), 1);
+    }
+    assert_int_equal(ask(b, USER_ASK_KEY, slice_of("alice\0x", 7)), 0);
+    assert_int_equal(key_of(b, "alice"), 1);
+}
+
+static void count(struct slice value, void *ctx)
+{
+    size_t *n = ctx;
+    *n += value.len > 0;
+}
+
+static void secrets_are_bounded(void **state)
+{
+    struct bench *b = *state;
+    struct slice realm = slice_str("TANDBERG");
+    char text[USER_VALUE_MAX + 2];
+    size_t n = 0;
+    assert_int_equal(ask(b, USER_ASK_SECRETS, slice_of(NULL, 0)), 0);
+    memset(text, 's', sizeof text);
+    assert_int_equal(user_file_put_secret(b->file, realm, slice_of(text, sizeof text - 1)), OK);
+    assert_int_equal(ask(b, USER_ASK_SECRETS, slice_of(NULL, 0)), 0); /* too long */
+    for (int i = 0; i < 20; i++) {
+        (void)snprintf(text, sizeof text, "secret-%02d", i);
+        assert_int_equal(user_file_put_secret(b->file, realm, slice_str(text)), OK);
+    }
+    int got = ask(b, USER_ASK_SECRETS, slice_of(NULL, 0));
+    assert_true(got > 0 && got <= USER_VALUES_MAX);
+    assert_memory_equal(b->value[0], "secret-", 7);
+    assert_int_equal(user_file_each(b->file, USER_ASK_SECRETS, realm, count, &n), OK);
+    assert_int_equal(n, 21);
+    assert_int_equal(user_file_del_secret(b->file, realm, slice_str("secret-03")), OK);
+    assert_int_equal(user_file_del_secret(b->file, realm, slice_str("secret-03")),
+                     ERR_NOTFOUND);
+}
+
+static void while_somebody_writes_questions_wait(void **state)
+{
+    struct bench *b = *state;
+    sqlite3 *writer;
+    put(b, "TANDBERG", "alice");
+    assert_int_equal(sqlite3_open(b->path, &writer), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(writer, "BEGIN EXCLUSIVE", NULL, NULL, NULL), SQLITE_OK);
+    b->store->ask(b->store, 7, USER_ASK_KEY, slice_str("alice"));
+    b->store->ask(b->store, 8, USER_ASK_KEY, slice_str("bob"));
+    loop_run_at_most(b->loop, 120);
+    assert_int_equal(b->n_answers, 0);
+    assert_int_equal(sqlite3_exec(writer, "COMMIT", NULL, NULL, NULL), SQLITE_OK);
+    loop_run(b->loop);
+    assert_int_equal(b->n_answers, 2);
+    assert_int_equal(sqlite3_close(writer), SQLITE_OK);
+    assert_int_equal(key_of(b, "alice"), 1);
+}
+
+static void another_file_in_its_place_is_seen(void **state)
+{
+    struct bench *b = *state;
+    struct user_file *other;
+    put(b, "TANDBERG", "alice");
+    assert_int_equal(key_of(b, "alice"), 1);
+    assert_int_equal(user_file_open(&other, b->other), OK);
+    assert_int_equal(user_file_put_user(other, slice_str("TANDBERG"), slice_str("bob"), &key_1),
+                     OK);
+    user_file_close(other);
+    assert_int_equal(rename(b->other, b->path), 0);
+    assert_int_equal(key_of(b, "alice"), 0);
+    assert_int_equal(key_of(b, "bob"), 1);
+    assert_int_equal(unlink(b->path), 0);
+    assert_int_equal(key_of(b, "bob"), -1);
+    FILE *f = fopen(b->path, "w");
+    assert_non_null(f);
+    (void)fputs("this is no database, and long enough to tell: ................", f);
+    (void)fclose(f);
+    assert_int_equal(key_of(b, "bob"), -1);
+    struct user_store *bad;
+    assert_int_equal(user_sqlite_new(&bad, b->loop, &b->log, b->path, slice_str("TANDBERG")),
+                     ERR_SYSTEM);
+    assert_int_equal(unlink(b->path), 0);
+    assert_int_equal(user_sqlite_new(&bad, b->loop, &b->log, b->path, slice_str("TANDBERG")),
+                     ERR_SYSTEM);
+    assert_int_equal(access(b->path, F_OK), -1); /* the server makes no file */
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(users_come_and_go, setup, teardown),
+        cmocka_unit_test_setup_teardown(names_are_not_sql, setup, teardown),
+        cmocka_unit_test_setup_teardown(secrets_are_bounded, setup, teardown),
+        cmocka_unit_test_setup_teardown(while_somebody_writes_questions_wait, setup, teardown),
+        cmocka_unit_test_setup_teardown(another_file_in_its_place_is_seen, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
