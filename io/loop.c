@@ -199,6 +199,12 @@ void io_random(void *out, size_t len)
     }
 }
 
+void io_random_env(void *out, size_t len, void *ctx)
+{
+    (void)ctx;
+    io_random(out, len);
+}
+
 uint64_t io_raise_descriptors(void)
 {
     struct rlimit r;

@@ -23,6 +23,8 @@ void *loop_uv(struct loop *l);
 
 /* Random bytes of the kernel; aborts when there are none, never returns weak ones. */
 void io_random(void *out, size_t len);
+/* The same, as the cores' environments want it. */
+void io_random_env(void *out, size_t len, void *ctx);
 
 /* Raises the process's limit of descriptors as far as it may go; gives what it then is. */
 uint64_t io_raise_descriptors(void);

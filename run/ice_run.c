@@ -43,12 +43,6 @@ struct ice_run {
     bool is_over, is_freed, is_held;
 };
 
-static void random_bytes(void *out, size_t len, void *ctx)
-{
-    (void)ctx;
-    io_random(out, len);
-}
-
 static struct path *path_find(const struct ice_run *r, ice_path id)
 {
     struct path *p = r->paths;
@@ -358,7 +352,7 @@ static void on_timer(void *ctx)
 int ice_run_new(struct ice_run **out, struct loop *l, const struct ice_run_config *cfg)
 {
     struct ice_run *r = calloc(1, sizeof *r);
-    const struct ice_env env = {.random = random_bytes};
+    const struct ice_env env = {.random = io_random_env};
     *out = NULL;
     if (!r) {
         return ERR_NOMEM;

@@ -11,12 +11,6 @@
 
 #include "run/sip_run_impl.h"
 
-static void fill_random(void *out, size_t len, void *ctx)
-{
-    (void)ctx;
-    io_random(out, len);
-}
-
 /* The start line only: bodies carry keys (a=crypto). */
 static void log_message(struct sip_run *r, const struct flow *f, const char *way,
                         struct slice message)
@@ -118,7 +112,7 @@ static int make_tls(struct sip_run *r)
 
 static int make(struct sip_run *r)
 {
-    struct sip_env env = {.random = fill_random};
+    struct sip_env env = {.random = io_random_env};
     size_t n = r->cfg.max_flows;
     r->flows = calloc(n ? 2 * n : 1, sizeof *r->flows);
     int err = r->flows ? OK : ERR_NOMEM;

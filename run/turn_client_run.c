@@ -32,12 +32,6 @@ struct turn_client_run {
 
 static void pump(struct turn_client_run *r);
 
-static void random_bytes(void *out, size_t len, void *ctx)
-{
-    (void)ctx;
-    io_random(out, len);
-}
-
 static void emit(struct turn_client_run *r, const struct relay_event *e)
 {
     if (r->event) {
@@ -328,7 +322,7 @@ int turn_client_run_new(struct turn_client_run **out, struct loop *l,
                                             .keepalive_ms = 5000,
                                             .answer_ms = 10000,
                                             .max_data = 8};
-    const struct turn_client_env env = {.random = random_bytes};
+    const struct turn_client_env env = {.random = io_random_env};
     const struct tcp_options opt = {.timeout_ms = cfg->connect_ms};
     int err = r->tag ? turn_client_new(&r->core, &core, &env) : ERR_NOMEM;
     if (!err) {

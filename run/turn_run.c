@@ -13,12 +13,6 @@ enum {
     SWEEP_MS = 5000
 };
 
-static void core_random(void *out, size_t len, void *ctx)
-{
-    (void)ctx;
-    io_random(out, len);
-}
-
 static uint64_t core_unix_s(void *ctx)
 {
     (void)ctx;
@@ -206,7 +200,7 @@ static int make_maps(struct turn_run *r)
 
 static int begin(struct turn_run *r)
 {
-    const struct turn_env env = {.random = core_random, .unix_s = core_unix_s, .ctx = r};
+    const struct turn_env env = {.random = io_random_env, .unix_s = core_unix_s, .ctx = r};
     int err = turn_server_new(&r->core, &r->cfg.server, &env);
     secret_wipe(r->cfg.server.nonce_secret, sizeof r->cfg.server.nonce_secret);
     err = err ? err : make_maps(r);
