@@ -156,7 +156,9 @@ struct model {
     struct act acts[MODEL_ACTS];
     size_t n_acts, n_bytes;
     uint8_t bytes[MODEL_BYTES]; /* the bodies of `acts` */
-    bool keeps_permissions;     /* a planted fault of the model's own */
+    uint64_t unproven_at_s; /* the second that these are of: answers over UDP to nobody known */
+    uint32_t unproven_all, unproven[256]; /* by the last byte of the client's address */
+    bool keeps_permissions;               /* a planted fault of the model's own */
     uint64_t count[COUNT_ALL];
     char fault[MODEL_LINE]; /* the first one; empty: none */
     char line[MODEL_LINES][MODEL_LINE];
@@ -190,7 +192,7 @@ struct m_alloc *model_relay(struct model *m, turn_id relay);
 struct m_link *model_link(struct model *m, turn_id id);
 size_t model_live_allocs(const struct model *m);
 
-/* Between turn_model.c and turn_model_ask.c. */
+/* Between the files of the model. */
 struct act *model_take(struct model *m, enum turn_do what, turn_id id);
 /* Takes the answer to `tid`. False when there is none. */
 bool model_take_reply(struct model *m, const struct turn_conn *c, uint16_t method,
@@ -205,6 +207,7 @@ void model_want_close(struct model *m, enum turn_do what, turn_id id);
 struct m_perm *model_perm(struct model *m, const struct m_alloc *a, const struct addr *peer);
 void model_end_alloc(struct model *m, struct m_alloc *a);
 void model_drop_parked(struct model *m, turn_id conn);
+void model_check_numbers(struct model *m);
 /* NULL: one more would be one too many. */
 struct m_link *model_new_link(struct model *m, struct m_alloc *a, const struct addr *peer);
 void model_judge(struct model *m, const struct frame *f, bool key_is_right, uint64_t until_ms);

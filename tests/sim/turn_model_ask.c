@@ -11,6 +11,42 @@ static void deny(struct model *m, const struct frame *f)
     m->count[COUNT_ERROR]++;
 }
 
+/* Over UDP an address that has proven nothing gets so many answers in a second, and no more.
+ * Addresses may share a place in the server's table: silence is right as soon as all of them
+ * together have had as many. */
+static bool is_muted(struct model *m, const struct frame *f)
+{
+    uint32_t most = m->cfg.max_unproven_per_s;
+    bool is_answered = false;
+    for (size_t i = 0; i < m->n_acts; i++) {
+        is_answered |= m->acts[i].a.what == TURN_DO_SEND;
+    }
+    if (f->conn.transport != TURN_UDP || most == 0) {
+        return false;
+    }
+    if (m->unproven_at_s != m->now_ms / SECOND) {
+        m->unproven_at_s = m->now_ms / SECOND;
+        m->unproven_all = 0;
+        memset(m->unproven, 0, sizeof m->unproven);
+    }
+    if (!is_answered && m->unproven_all >= most) {
+        m->count[COUNT_MUTED]++;
+        return true;
+    }
+    m->unproven_all++;
+    if (++m->unproven[f->conn.client.ip[3]] > most) {
+        model_fault(m, "too many answers to an address that has proven nothing");
+    }
+    return false;
+}
+
+static void deny_unproven(struct model *m, const struct frame *f)
+{
+    if (!is_muted(m, f)) {
+        deny(m, f);
+    }
+}
+
 static void grant(struct model *m, const struct frame *f)
 {
     struct stun_msg out;
@@ -307,8 +343,15 @@ void model_judge(struct model *m, const struct frame *f, bool key_is_right, uint
 {
     const struct ask_facts *q = &f->facts;
     struct m_alloc *a = model_alloc_of(m, &f->conn);
-    if (q->cred != CRED_GOOD || !key_is_right || !nonce_fresh(m, q->nonce_s) ||
-        (a && a->user != q->user)) {
+    if (q->cred == CRED_FORGED_NONCE && key_is_right) {
+        deny(m, f); /* who has the password is known, whatever the nonce */
+        return;
+    }
+    if (q->cred != CRED_GOOD || !key_is_right) {
+        deny_unproven(m, f);
+        return;
+    }
+    if (!nonce_fresh(m, q->nonce_s) || (a && a->user != q->user)) {
         deny(m, f);
         return;
     }
@@ -364,6 +407,9 @@ static void judge_request(struct model *m, const struct frame *f)
         return;
     }
     if (q->method == STUN_BINDING) {
+        if (is_muted(m, f)) {
+            return;
+        }
         bool is_answered = model_take_reply(m, &f->conn, q->method, &q->tid, &out);
         if (!is_answered || (out.cls == STUN_SUCCESS) == q->unknown) {
             model_fault(m, "no proper answer to Binding");
@@ -435,7 +481,7 @@ static void judge_late(struct model *m, const struct frame *f, enum key_answer a
     } else if (a && a->user == f->facts.user) {
         model_judge(m, f, true, a->key_until_ms);
     } else {
-        deny(m, f);
+        deny_unproven(m, f);
     }
 }
 

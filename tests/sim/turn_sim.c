@@ -2,14 +2,48 @@
 #include "tests/sim/turn_sim.h"
 
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 enum {
     SHRINK_RUNS = 500,
     PLANT_RUNS = 40 /* within which a planted fault must show */
 };
+
+/* What is running, for the last words of a process that ends in an assertion. */
+static char last_words[64];
+
+static void say_last_words(int sig)
+{
+    (void)sig;
+    (void)!write(STDOUT_FILENO, last_words, strlen(last_words));
+}
+
+#ifdef __SANITIZE_ADDRESS__
+void __sanitizer_set_death_callback(void (*callback)(void));
+
+static void on_death(void)
+{
+    say_last_words(0);
+}
+#endif
+
+static void listen_for_death(void)
+{
+    (void)signal(SIGABRT, say_last_words);
+#ifdef __SANITIZE_ADDRESS__
+    __sanitizer_set_death_callback(on_death);
+#endif
+}
+
+static void run_one(const struct sim_plan *plan, struct sim_result *r)
+{
+    (void)snprintf(last_words, sizeof last_words, "# ended in seed %" PRIu64 "\n", plan->seed);
+    turn_sim_run(plan, r);
+}
 
 struct options {
     uint64_t seed, steps, runs, seconds;
@@ -46,7 +80,7 @@ static size_t shrink(struct sim_plan *plan, bool *skip, struct sim_result *r)
         for (size_t at = 0; at + size <= plan->steps && n_runs++ < SHRINK_RUNS; at += size) {
             memcpy(was, skip, plan->steps * sizeof *was);
             memset(skip + at, true, size * sizeof *skip);
-            turn_sim_run(plan, r);
+            run_one(plan, r);
             if (r->fault[0]) {
                 plan->steps = r->step;
             } else {
@@ -76,7 +110,7 @@ static void tell_fault(struct sim_plan plan, struct sim_result *r)
     print_lines(r);
     if (skip) {
         size_t left = shrink(&plan, skip, r);
-        turn_sim_run(&plan, r);
+        run_one(&plan, r);
         printf("# %zu of its steps are enough for: %s\n", left, r->fault);
         print_lines(r);
     }
@@ -88,7 +122,7 @@ static bool run_all(const struct options *o, int plant, struct sim_result *r)
     time_t end = time(NULL) + (time_t)o->seconds;
     for (uint64_t i = 0; o->seconds ? time(NULL) < end : i < o->runs; i++) {
         struct sim_plan plan = {.seed = o->seed + i, .steps = o->steps, .plant = plant};
-        turn_sim_run(&plan, r);
+        run_one(&plan, r);
         if (r->fault[0]) {
             tell_fault(plan, r);
             return false;
@@ -112,7 +146,7 @@ static bool plant_shows(const struct options *o, int plant, struct sim_result *r
 {
     for (uint64_t i = 0; i < PLANT_RUNS; i++) {
         struct sim_plan plan = {.seed = o->seed + i, .steps = o->steps, .plant = plant};
-        turn_sim_run(&plan, r);
+        run_one(&plan, r);
         if (r->fault[0]) {
             printf("# seed %" PRIu64 ", step %zu: %s\n", plan.seed, r->step, r->fault);
             return true;
@@ -190,6 +224,7 @@ int main(int argc, char **argv)
 {
     struct options o = {.seed = 1, .steps = 2000, .runs = 50};
     struct sim_result *r = calloc(1, sizeof *r);
+    listen_for_death();
     if (!r || !read_options(&o, argc, argv)) {
         fprintf(stderr, "usage: turn_sim [--seed N] [--steps N] [--runs N] [--seconds S] "
                         "[--plant NAME | --plant each]\n");

@@ -12,46 +12,9 @@ enum {
     TICKS_MAX = 4096 /* at one instant: more is spinning */
 };
 
-static uint64_t mix(uint64_t x)
-{
-    x += 0x9e3779b97f4a7c15u;
-    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ x >> 27) * 0x94d049bb133111ebu;
-    return x ^ x >> 31;
-}
-
-static uint64_t next(uint64_t *state)
-{
-    return mix((*state)++);
-}
-
-uint32_t world_pick(struct world *w, uint32_t n)
-{
-    return (uint32_t)((next(&w->rng) >> 32) % n);
-}
-
-bool world_chance(struct world *w, uint32_t percent)
-{
-    return world_pick(w, 100) < percent;
-}
-
 static bool planted(struct world *w, int plant)
 {
     return w->plant == plant && world_chance(w, 20);
-}
-
-static void core_random(void *out, size_t len, void *ctx)
-{
-    struct world *w = ctx;
-    for (size_t i = 0; i < len; i++) {
-        ((uint8_t *)out)[i] = (uint8_t)next(&w->core_rng);
-    }
-}
-
-static uint64_t core_unix_s(void *ctx)
-{
-    const struct world *w = ctx;
-    return w->plant == PLANT_NONCE_FOREVER ? 1700000000 : w->m.unix_s;
 }
 
 static struct endpoint *endpoint_of(struct world *w, const struct turn_action *a)
@@ -206,6 +169,10 @@ static void from_client(struct world *w, const struct frame *f)
     }
     pull(w);
     model_client(&w->m, f);
+    if (f->conn.id &&
+        turn_server_conn_used(w->s, f->conn.id) != (model_alloc_of(&w->m, &f->conn) != NULL)) {
+        model_fault(&w->m, "turn_server_conn_used() is wrong");
+    }
     model_settle(&w->m);
     free(exact);
 }
@@ -267,7 +234,7 @@ static void datagram_from_peer(struct world *w)
 {
     uint8_t data[40];
     turn_id relay = pick_relay(w, TURN_UDP);
-    const struct addr *peer = world_peer(w);
+    const struct addr *peer = world_peer_of(w, model_relay(&w->m, relay));
     size_t len = world_pick(w, sizeof data + 1);
     for (size_t i = 0; i < len; i++) {
         data[i] = (uint8_t)world_pick(w, 256);
@@ -500,106 +467,6 @@ static void step(struct world *w)
     }
 }
 
-static void make_users(struct world *w)
-{
-    static const struct m_user users[MODEL_USERS] = {
-        {.name = "alice",      .password = "one",   .is_known = true},
-        {.name = "bob",                    .password = "two",                           .is_known = true},
-        {.name = "carol",    .password = "three",.is_known = true},
-        {.name = "mallory",.password = "four"    },
-    };
-    memcpy(w->m.users, users, sizeof users);
-    for (size_t i = 0; i < MODEL_USERS; i++) {
-        struct m_user *u = &w->m.users[i];
-        if (stun_key_long_term(&u->key, slice_str(u->name), w->m.cfg.realm,
-                               slice_str(u->password))) {
-            model_fault(&w->m, "no key for %s", u->name);
-        }
-    }
-}
-
-static void make_clients(struct world *w)
-{
-    w->n_clients = 2 + world_pick(w, world_chance(w, 80) ? 10 : WORLD_CLIENTS - 1);
-    for (size_t i = 0; i < w->n_clients; i++) {
-        struct endpoint *e = &w->clients[i];
-        bool tcp = world_chance(w, 50);
-        e->user = (uint8_t)(world_chance(w, 95) ? world_pick(w, 3) : 3);
-        e->conn = (struct turn_conn){
-            .id = tcp ? ++w->next_conn : 0,
-            .client = {.family = ADDR_IP4, .ip = {192, 0, 2, (uint8_t)i}, .port = 5000},
-            .local = {.family = ADDR_IP4, .ip = {198, 51, 100, 1},       .port = 3478},
-            .transport = tcp ? TURN_TCP : TURN_UDP,
-            .dialect = &turn_dialect_rfc8656
-        };
-    }
-}
-
-static struct turn_config make_config(struct world *w)
-{
-    struct turn_config cfg = {.realm = slice_str("sim.example"),
-                              .software = slice_str("simulated"),
-                              .nonce_life_s = world_chance(w, 50) ? 600 : 3600,
-                              .max_allocations = 2 + world_pick(w, MODEL_ALLOCS - 1),
-                              .max_per_user = 1 + world_pick(w, 12),
-                              .max_unbound = 1 + world_pick(w, 3),
-                              .max_connections = 2 + world_pick(w, 3),
-                              .max_permissions = 1 + world_pick(w, 4),
-                              .max_channels = 1 + world_pick(w, 3),
-                              .lifetime_default_s = 600,
-                              .lifetime_max_s = 3600,
-                              .tcp_accept_any = world_chance(w, 50),
-                              .relay_ip4 = true,
-                              .relay_ip6 = world_chance(w, 50),
-                              .policy = &w->policy};
-    if (world_chance(w, 30)) {
-        cfg.external_ip = (struct addr){
-            .family = ADDR_IP4, .ip = {203, 0, 113, 7}
-        };
-    }
-    return cfg;
-}
-
-/* With the n-th allocation of memory failing, for each n, until none fails. */
-static void make_server(struct world *w, const struct turn_config *cfg)
-{
-    const struct turn_env env = {.random = core_random, .unix_s = core_unix_s, .ctx = w};
-    int err = ERR_NOMEM;
-    for (uint32_t n = 1; err; n++) {
-        alloc_fault_at(n);
-        err = turn_server_new(&w->s, cfg, &env);
-        bool failed = alloc_fault_done();
-        if (failed != (err == ERR_NOMEM) || !err != (w->s != NULL)) {
-            model_fault(&w->m, "allocation %u fails, and turn_server_new() says %s",
-                        (unsigned)n, err_text(err));
-            return;
-        }
-    }
-}
-
-static void world_start(struct world *w, const struct sim_plan *plan)
-{
-    static const uint64_t starts[] = {0, 1, 1000, UINT32_MAX - 1000ull, UINT64_MAX / 2};
-    w->rng = w->core_rng = mix(plan->seed);
-    w->plant = plan->plant;
-    w->policy.own[0] = (struct addr){
-        .family = ADDR_IP4, .ip = {198, 51, 100, 1}
-    };
-    w->policy.n_own = 1;
-    w->m.now_ms = starts[world_pick(w, sizeof starts / sizeof *starts)];
-    w->m.unix_s = 1700000000;
-    w->m.peer_ok = world_peer_ok;
-    w->m.keeps_permissions = plan->plant == PLANT_KEEP_PERMISSION;
-    w->next_port = 20000;
-    w->m.cfg = make_config(w);
-    struct turn_config cfg = w->m.cfg;
-    cfg.max_per_user += plan->plant == PLANT_QUOTA;
-    make_users(w);
-    make_clients(w);
-    make_server(w, &cfg);
-    w->m.s = w->s;
-}
-
 /* Everybody leaves, every answer is given, and a day passes: nothing may be left. */
 static void world_end(struct world *w)
 {
@@ -630,7 +497,7 @@ void turn_sim_run(const struct sim_plan *plan, struct sim_result *out)
     size_t i = 0;
     for (; i < plan->steps && !w->m.fault[0]; i++) {
         /* Each step has its own numbers, so leaving one out changes no other. */
-        w->rng = mix(mix(plan->seed) + i);
+        w->rng = world_mix(world_mix(plan->seed) + i);
         w->core_rng = ~w->rng;
         if (!plan->skip || !plan->skip[i]) {
             step(w);

@@ -47,10 +47,14 @@ struct world {
     uint64_t events;
 };
 
+uint64_t world_mix(uint64_t x); /* neighbours lead to numbers far apart */
+void world_start(struct world *w, const struct sim_plan *plan);
 /* 0 to n - 1. */
 uint32_t world_pick(struct world *w, uint32_t n);
 bool world_chance(struct world *w, uint32_t percent);
 const struct addr *world_peer(struct world *w);
+/* Mostly one that the allocation has a permission for. */
+const struct addr *world_peer_of(struct world *w, const struct m_alloc *a);
 bool world_peer_ok(const struct addr *peer);
 /* A message that `e` may send now; signed, or wrongly signed, or noise. */
 void world_write(struct world *w, struct endpoint *e, struct frame *f);

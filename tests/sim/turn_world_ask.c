@@ -32,6 +32,17 @@ const struct addr *world_peer(struct world *w)
     return &peers[world_pick(w, n)].at;
 }
 
+const struct addr *world_peer_of(struct world *w, const struct m_alloc *a)
+{
+    uint32_t at = world_pick(w, N_PEERS);
+    for (uint32_t i = 0; i < N_PEERS && a && world_chance(w, 95); i++) {
+        if (model_perm(&w->m, a, &peers[(at + i) % N_PEERS].at)) {
+            return &peers[(at + i) % N_PEERS].at;
+        }
+    }
+    return world_peer(w);
+}
+
 bool world_peer_ok(const struct addr *peer)
 {
     for (size_t i = 0; i < N_PEERS; i++) {
@@ -154,12 +165,15 @@ static void pick_facts(struct world *w, const struct endpoint *e, struct ask_fac
         q->method = STUN_SEND;
         q->n_peers = q->kind == ASK_SEND && world_chance(w, 98);
         q->channel = pick_channel(w);
+        for (size_t i = 0; i < MODEL_CHANS && a && world_chance(w, 95); i++) {
+            q->channel = w->m.chans[i].alloc == a ? w->m.chans[i].number : q->channel;
+        }
         q->channel = q->channel < CHANNEL_MIN || q->channel > CHANNEL_MAX ? 0x4000 : q->channel;
         q->dont_fragment = q->kind == ASK_SEND && world_chance(w, 2);
         pick_data(w, q);
     }
     for (size_t i = 0; i < q->n_peers; i++) {
-        q->peer[i] = *world_peer(w);
+        q->peer[i] = q->kind == ASK_SEND ? *world_peer_of(w, a) : *world_peer(w);
     }
 }
 

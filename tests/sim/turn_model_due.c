@@ -1,0 +1,126 @@
+/* What falls due, and the numbers that must be right after every event. */
+#include "tests/sim/turn_model.h"
+
+static void link_due(struct model *m, struct m_link *l)
+{
+    struct stun_msg out;
+    const struct m_alloc *a = l->alloc;
+    bool is_first = !a->is_open || a->expires_ms > l->expires_ms;
+    model_want_close(m, TURN_DO_TCP_CLOSE, l->id);
+    if (l->state == LINK_WAITING) {
+        m->count[COUNT_UNBOUND]++;
+    } else if (is_first) {
+        model_want_error(m, &a->conn, STUN_CONNECT, &l->tid);
+        m->count[COUNT_CONNECT_LATE]++;
+    } else if (a->expires_ms == l->expires_ms) { /* either may come first */
+        (void)model_take_reply(m, &a->conn, STUN_CONNECT, &l->tid, &out);
+    }
+    l->alloc = NULL;
+}
+
+static void small_things_due(struct model *m)
+{
+    for (size_t i = 0; i < MODEL_PERMS; i++) {
+        struct m_perm *p = &m->perms[i];
+        if (p->alloc && p->expires_ms <= m->now_ms && !m->keeps_permissions) {
+            p->alloc = NULL;
+            m->count[COUNT_PERM_EXPIRED]++;
+        }
+    }
+    for (size_t i = 0; i < MODEL_CHANS; i++) {
+        struct m_chan *ch = &m->chans[i];
+        if (ch->alloc && ch->expires_ms <= m->now_ms) {
+            ch->alloc = NULL;
+            m->count[COUNT_CHAN_EXPIRED]++;
+        }
+    }
+    for (size_t i = 0; i < MODEL_ALLOCS; i++) {
+        struct m_reserve *r = &m->reserves[i];
+        if (r->id && r->expires_ms <= m->now_ms) {
+            model_want_close(m, TURN_DO_RELAY_CLOSE, r->id);
+            r->id = 0;
+            m->count[COUNT_RESERVE_EXPIRED]++;
+        }
+    }
+}
+
+void model_ticked(struct model *m)
+{
+    small_things_due(m);
+    for (size_t i = 0; i < MODEL_LINKS; i++) {
+        struct m_link *l = &m->links[i];
+        if (l->alloc && l->state != LINK_BOUND && l->expires_ms <= m->now_ms) {
+            link_due(m, l);
+        }
+    }
+    for (size_t i = 0; i < MODEL_ALLOCS; i++) {
+        struct m_alloc *a = &m->allocs[i];
+        if (a->is_live && a->is_open && a->expires_ms <= m->now_ms) {
+            model_end_alloc(m, a);
+            if (a->conn.transport == TURN_TCP) {
+                model_want_close(m, TURN_DO_CONN_CLOSE, a->conn.id);
+                model_drop_parked(m, a->conn.id);
+            }
+            m->count[COUNT_EXPIRED]++;
+        }
+    }
+}
+
+static uint64_t sooner(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+uint64_t model_deadline_ms(const struct model *m)
+{
+    uint64_t d = UINT64_MAX;
+    for (size_t i = 0; i < MODEL_ALLOCS; i++) {
+        const struct m_alloc *a = &m->allocs[i];
+        d = a->is_live && a->is_open ? sooner(d, a->expires_ms) : d;
+        d = m->reserves[i].id ? sooner(d, m->reserves[i].expires_ms) : d;
+    }
+    for (size_t i = 0; i < MODEL_PERMS; i++) {
+        d = m->perms[i].alloc ? sooner(d, m->perms[i].expires_ms) : d;
+    }
+    for (size_t i = 0; i < MODEL_CHANS; i++) {
+        d = m->chans[i].alloc ? sooner(d, m->chans[i].expires_ms) : d;
+    }
+    for (size_t i = 0; i < MODEL_LINKS; i++) {
+        const struct m_link *l = &m->links[i];
+        d = l->alloc && l->state != LINK_BOUND ? sooner(d, l->expires_ms) : d;
+    }
+    return d;
+}
+
+static void same(struct model *m, const char *what, uint64_t is, uint64_t should)
+{
+    if (is != should) {
+        model_fault(m, "%llu %s, should be %llu", (unsigned long long)is, what,
+                    (unsigned long long)should);
+    }
+}
+
+void model_check_numbers(struct model *m)
+{
+    struct turn_stats st = turn_server_stats(m->s);
+    size_t n_perms = 0, n_chans = 0, n_links = 0, n_unbound = 0;
+    for (size_t i = 0; i < MODEL_PERMS; i++) {
+        n_perms += m->perms[i].alloc != NULL;
+    }
+    for (size_t i = 0; i < MODEL_CHANS; i++) {
+        n_chans += m->chans[i].alloc != NULL;
+    }
+    for (size_t i = 0; i < MODEL_LINKS; i++) {
+        n_links += m->links[i].alloc != NULL;
+        n_unbound += m->links[i].alloc && m->links[i].state != LINK_BOUND;
+    }
+    same(m, "allocations", st.allocations, model_live_allocs(m));
+    same(m, "permissions", st.permissions, n_perms);
+    same(m, "channels", st.channels, n_chans);
+    same(m, "TCP connections", st.tcp_connections, n_links);
+    same(m, "unbound TCP connections", st.tcp_unbound, n_unbound);
+    same(m, "allocations opened in all", st.allocations_total, m->count[COUNT_OPENED]);
+    if (turn_server_deadline_ms(m->s) > model_deadline_ms(m)) {
+        model_fault(m, "the deadline is later than what falls due");
+    }
+}
