@@ -243,6 +243,12 @@ void alloc_request(struct turn_server *s, struct call *c)
         alloc_again(s, c);
         return;
     }
+    if (s->is_draining) {
+        /* RFC 8656 7.4: 508 says that we cannot and that another server may, and so a client
+         * tries one at once; 486 would blame the user's quota, on every server. */
+        reply_error(s, c, 508, "draining");
+        return;
+    }
     uint16_t code = check(s, c, &why);
     if (code) {
         reply_error(s, c, code, why);
@@ -284,6 +290,7 @@ void turn_server_relay_opened(struct turn_server *s, uint64_t now_ms, turn_id re
         return;
     }
     a->is_open = true;
+    a->begun_ms = now_ms;
     a->relayed = a->told = *bound;
     if (s->cfg.external_ip.family == bound->family) {
         a->told = s->cfg.external_ip;

@@ -21,7 +21,9 @@ enum {
     PARKED_MAX = 64,     /* requests that wait for a key */
     FRAME_KEPT = 2048,   /* bytes of such a request */
     REPLY_MAX = 2048,
-    RATE_SLOTS = 4096
+    RATE_SLOTS = 4096,
+    ANSWER_METHODS = 8, /* what is counted: reply.c has the tables */
+    ANSWER_CODES = 32
 };
 
 enum pool_kind {
@@ -84,12 +86,14 @@ struct alloc { /* alloc.c */
     struct peer *peers;
     uint32_t n_perms, n_chans, n_peers, n_unbound;
     uint64_t to_peers, to_client; /* bytes */
+    uint64_t begun_ms;            /* when its port was open */
 };
 
 struct perm { /* perm.c */
     struct slot slot;
     struct map_link by_ip;
     struct peer_key key;
+    struct addr ip; /* port 0 */
     struct alloc *alloc;
     struct perm *next, **at;
     struct timer timer;
@@ -164,6 +168,8 @@ struct turn_server {
     struct turn_stats stats;
     uint8_t rate_secret[16];
     struct rate rates[RATE_SLOTS];
+    uint64_t answers[ANSWER_METHODS][ANSWER_CODES];
+    bool is_draining;
 };
 
 /* One request on its way through. */
@@ -185,6 +191,7 @@ void timer_set(struct turn_server *s, struct timer *t, enum timer_kind kind, uin
 
 /* reply.c: the one way out. */
 struct turn_action *action_put(struct turn_server *s, enum turn_do what);
+struct turn_action *action_last(struct turn_server *s); /* the one put last */
 void reply_success(struct turn_server *s, const struct call *c, struct turn_reply *reply);
 /* `why` is a literal for the log. */
 void reply_error(struct turn_server *s, const struct call *c, uint16_t code, const char *why);

@@ -53,6 +53,8 @@ int perm_install(struct turn_server *s, struct alloc *a, const struct addr *peer
         }
         p->alloc = a;
         p->key = key_of_ip(a, peer);
+        p->ip = *peer;
+        p->ip.port = 0;
         map_add(&s->perm_by_ip, &p->by_ip);
         p->next = a->perms;
         p->at = &a->perms;
@@ -138,6 +140,8 @@ void relay_send(struct turn_server *s, struct alloc *a, const struct addr *peer,
     out->addr = *peer;
     out->body = data;
     a->to_peers += data.len;
+    s->stats.packets_to_peers++;
+    s->stats.bytes_to_peers += data.len;
 }
 
 /* RFC 8656 11.2: an indication that may not be carried out is dropped without a word. */

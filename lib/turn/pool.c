@@ -79,3 +79,15 @@ void *pool_find(const struct pool *p, turn_id id)
     struct slot *s = slot_at(p, index);
     return s->is_live && s->gen == (uint32_t)(id >> 32) ? s : NULL;
 }
+
+void *pool_after(const struct pool *p, turn_id id)
+{
+    uint32_t low = (uint32_t)id;
+    uint32_t i = id ? (low & ((1u << KIND_SHIFT) - 1)) + 1 : 0;
+    for (; i < p->n_touched; i++) {
+        if (slot_at(p, i)->is_live) {
+            return slot_at(p, i);
+        }
+    }
+    return NULL;
+}

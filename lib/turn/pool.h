@@ -26,3 +26,6 @@ void pool_give(struct pool *p, void *item);
 turn_id pool_id(const struct pool *p, const void *item);
 /* NULL when the object is gone or was never here. */
 void *pool_find(const struct pool *p, turn_id id);
+/* The object in the first place after that of `id`, which may be gone; 0: the first of all.
+ * NULL: no more. */
+void *pool_after(const struct pool *p, turn_id id);

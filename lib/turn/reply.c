@@ -43,6 +43,11 @@ struct turn_action *action_put(struct turn_server *s, enum turn_do what)
     return a;
 }
 
+struct turn_action *action_last(struct turn_server *s)
+{
+    return &s->ring[(s->ring_at + s->ring_n - 1) % s->ring_cap];
+}
+
 struct turn_report *report_put(struct turn_server *s, const char *event, const char *why,
                                const struct alloc *a)
 {
@@ -68,6 +73,43 @@ static void send_bytes(struct turn_server *s, const struct turn_conn *conn, cons
     a->body = wr_done(w);
 }
 
+static const uint16_t methods[] = {
+    STUN_BINDING,      STUN_ALLOCATE, STUN_REFRESH,         STUN_CREATE_PERMISSION,
+    STUN_CHANNEL_BIND, STUN_CONNECT,  STUN_CONNECTION_BIND,
+};
+
+enum {
+    N_METHODS = sizeof methods / sizeof *methods,
+    N_CODES = 1 + sizeof reasons / sizeof *reasons /* success comes first */
+};
+_Static_assert((size_t)N_METHODS <= ANSWER_METHODS && (size_t)N_CODES <= ANSWER_CODES,
+               "answers[] is too small");
+
+static void count_answer(struct turn_server *s, uint16_t method, uint16_t code)
+{
+    size_t m = 0, i = 0;
+    while (m < N_METHODS && methods[m] != method) {
+        m++;
+    }
+    while (i < N_CODES && (i == 0 ? 0 : reasons[i - 1].code) != code) {
+        i++;
+    }
+    if (m < N_METHODS && i < N_CODES) {
+        s->answers[m][i]++;
+    }
+}
+
+bool turn_server_answers(const struct turn_server *s, size_t nth, struct turn_answers *out)
+{
+    size_t m = nth / N_CODES, i = nth % N_CODES;
+    if (m >= N_METHODS) {
+        return false;
+    }
+    *out = (struct turn_answers){
+        .method = methods[m], .code = i == 0 ? 0 : reasons[i - 1].code, .n = s->answers[m][i]};
+    return true;
+}
+
 static void reply_put(struct turn_server *s, const struct call *c, struct turn_reply *reply)
 {
     struct wr w = wr_over(s->reply, sizeof s->reply);
@@ -81,6 +123,7 @@ static void reply_put(struct turn_server *s, const struct call *c, struct turn_r
     /* Room and sizes are ours, so this can fail only where libcrypto does: no answer then. */
     if (c->conn->dialect->write(&w, &c->req, reply, c->key) == OK) {
         send_bytes(s, c->conn, &w);
+        count_answer(s, c->req.msg.method, reply->code);
     }
 }
 
@@ -95,6 +138,7 @@ static void report_denied(struct turn_server *s, const struct call *c, uint16_t 
 {
     struct turn_report *r = report_put(s, "deny", why, c->alloc);
     r->code = code;
+    action_last(s)->conn = c->conn->id;
     r->client = c->conn->client;
     r->peer = c->req.has_peer ? c->req.peer : (struct addr){0};
     r->is_noise = !c->key;

@@ -227,6 +227,8 @@ int turn_server_from_peer(struct turn_server *s, uint64_t now_ms, turn_id relay,
     /* RFC 8656 12.5: over UDP, ChannelData needs no padding. */
     out->tail_len = ch && a->conn.transport == TURN_UDP ? 0 : (uint8_t)tail;
     a->to_client += datagram.len;
+    s->stats.packets_to_client++;
+    s->stats.bytes_to_client += datagram.len;
     return OK;
 }
 

@@ -153,5 +153,49 @@ bool turn_server_conn_used(const struct turn_server *s, turn_id conn);
 struct turn_stats {
     uint64_t allocations, allocations_total, denied_total, auth_failures_total;
     uint64_t tcp_connections, tcp_unbound, permissions, channels;
+    /* Datagrams through UDP relays, and their bytes. */
+    uint64_t packets_to_peers, packets_to_client, bytes_to_peers, bytes_to_client;
 };
 struct turn_stats turn_server_stats(const struct turn_server *s);
+
+/* How many requests of a method were answered with a code, 0 for success. */
+struct turn_answers {
+    uint16_t method, code;
+    uint64_t n;
+};
+/* The n-th of all pairs of method and code, those with n = 0 too; false: there are no more. */
+bool turn_server_answers(const struct turn_server *s, size_t nth, struct turn_answers *out);
+
+/* An allocation as an operator sees it. */
+struct turn_session {
+    turn_id id;
+    struct slice username; /* good until the next input */
+    struct turn_conn conn;
+    enum turn_transport transport; /* of the relay */
+    struct addr relayed;           /* as told to the client */
+    uint64_t age_ms, left_ms;
+    uint64_t to_peers, to_client; /* bytes through a UDP relay */
+    uint32_t permissions, channels, peers;
+};
+struct turn_session_peer { /* a peer's TCP connection */
+    turn_id id;
+    struct addr addr;
+    bool is_bound;
+};
+bool turn_server_session(const struct turn_server *s, uint64_t now_ms, turn_id id,
+                         struct turn_session *out);
+/* The one that follows `after` (0: the first), which need not be there any more; false: none.
+ * Whoever comes and goes meanwhile may be missed, those who stay are seen once. */
+bool turn_server_session_after(const struct turn_server *s, uint64_t now_ms, turn_id after,
+                               struct turn_session *out);
+bool turn_server_session_peer(const struct turn_server *s, turn_id id, size_t n,
+                              struct turn_session_peer *out);
+/* Input: ends the allocation with all that hangs on it, and its control connection.
+ * ERR_NOTFOUND when there is none. */
+MUST_USE int turn_server_kick(struct turn_server *s, uint64_t now_ms, turn_id id);
+/* From here on there are no new allocations; those there are go on. */
+void turn_server_drain(struct turn_server *s);
+/* Instead of the one in turn_config; outlives the server or the next call. Permissions and
+ * channels for peers that it refuses end at once. A peer's TCP connection that is there stays:
+ * it was allowed when it was made, and turn_server_kick() ends it. */
+void turn_server_set_policy(struct turn_server *s, const struct turn_policy *policy);

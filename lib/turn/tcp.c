@@ -85,7 +85,7 @@ static void report_peer(struct turn_server *s, const char *event, const char *wh
 {
     struct turn_report *r = report_put(s, event, why, p->alloc);
     r->peer = p->addr;
-    s->ring[(s->ring_at + s->ring_n - 1) % s->ring_cap].peer_conn = pool_id(&s->peers, p);
+    action_last(s)->peer_conn = pool_id(&s->peers, p);
 }
 
 void tcp_end(struct turn_server *s, struct peer *p, const char *why)
@@ -222,6 +222,7 @@ void tcp_bind(struct turn_server *s, struct call *c)
     struct turn_reply reply = {.connection_id = p->cid, .has_connection_id = true};
     reply_success(s, c, &reply);
     report_peer(s, "bind", NULL, p);
+    action_last(s)->conn = c->conn->id; /* the data connection */
     struct turn_action *out = action_put(s, TURN_DO_TCP_PIPE);
     out->conn = c->conn->id;
     out->peer_conn = pool_id(&s->peers, p);
