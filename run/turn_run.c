@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "lib/base/crypto.h"
+#include "lib/base/text.h"
 
 #include "run/turn_run_impl.h"
 
@@ -108,6 +109,16 @@ void run_actions(struct turn_run *r)
     }
     r->acts = acted;
     loop_timer_at(r->timer, turn_server_deadline_ms(r->core));
+    if (r->is_draining && turn_server_stats(r->core).allocations == 0) {
+        r->is_draining = false; /* said once */
+        loop_idle_arm(r->drained);
+    }
+}
+
+static void on_drained(void *ctx)
+{
+    struct turn_run *r = ctx;
+    r->cfg.drained(r->cfg.drained_ctx);
 }
 
 static void on_timer(void *ctx)
@@ -206,6 +217,7 @@ static int begin(struct turn_run *r)
     err = err ? err : make_maps(r);
     err = err ? err : loop_timer_new(&r->timer, r->loop, on_timer, r);
     err = err ? err : loop_timer_new(&r->sweep, r->loop, on_sweep, r);
+    err = err ? err : loop_idle_new(&r->drained, r->loop, on_drained, r);
     if (err) {
         LOG(r->cfg.log, LOG_ERROR, "start-failed", LOG_S("why", err_text(err)));
         return err;
@@ -260,6 +272,7 @@ void turn_run_free(struct turn_run *r)
     }
     loop_timer_free(r->timer);
     loop_timer_free(r->sweep);
+    loop_idle_free(r->drained);
     map_done(&r->clients_by_id);
     map_done(&r->relays_by_id);
     map_done(&r->peers_by_id);
@@ -270,6 +283,58 @@ void turn_run_free(struct turn_run *r)
 struct turn_stats turn_run_stats(const struct turn_run *r)
 {
     return turn_server_stats(r->core);
+}
+
+const struct turn_server *turn_run_core(const struct turn_run *r)
+{
+    return r->core;
+}
+
+size_t turn_run_clients(const struct turn_run *r)
+{
+    return r->n_clients;
+}
+
+int turn_run_kick(struct turn_run *r, turn_id session)
+{
+    int err = turn_server_kick(r->core, loop_now_ms(r->loop), session);
+    run_actions(r);
+    return err;
+}
+
+void turn_run_drain(struct turn_run *r)
+{
+    turn_server_drain(r->core);
+    r->is_draining = true;
+    run_actions(r);
+}
+
+void turn_run_set_policy(struct turn_run *r, const struct turn_policy *policy)
+{
+    turn_server_set_policy(r->core, policy);
+    run_actions(r);
+}
+
+const char *turn_id_text(turn_id id, char *out)
+{
+    struct wr w = wr_over((uint8_t *)out, TURN_ID_TEXT);
+    wr_text(&w, "%llx", (unsigned long long)id);
+    out[w.len] = '\0';
+    return out;
+}
+
+int turn_id_parse(struct slice s, turn_id *out)
+{
+    *out = 0;
+    for (size_t i = 0; i < s.len; i++) {
+        uint8_t c = s.p[i];
+        bool is_digit = c >= '0' && c <= '9';
+        if (s.len >= TURN_ID_TEXT || (!is_digit && (c < 'a' || c > 'f'))) {
+            return ERR_MALFORMED;
+        }
+        *out = *out << 4 | (turn_id)(is_digit ? c - '0' : c - 'a' + 10);
+    }
+    return s.len > 0 ? OK : ERR_MALFORMED;
 }
 
 struct addr turn_run_addr(const struct turn_run *r, size_t n)

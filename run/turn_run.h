@@ -5,6 +5,7 @@
 
 #include "io/log.h"
 #include "io/loop.h"
+#include "io/tcp.h"
 
 struct turn_run;
 
@@ -24,6 +25,25 @@ struct turn_run_config {
     /* What may `username` sign with? Answer with turn_run_keys(), now or later. */
     void (*find_keys)(turn_id ticket, struct slice username, void *ctx);
     void *ctx;
+    /* After turn_run_drain() the last allocation is gone: comes once, from the loop. */
+    void (*drained)(void *ctx);
+    void *drained_ctx;
+};
+
+enum {
+    TURN_ID_TEXT = 17 /* hexadecimal digits of an id and an end mark */
+};
+
+struct turn_traffic {
+    uint64_t packets_to_peers, packets_to_client; /* datagrams through UDP relays */
+    uint64_t bytes_to_peers, bytes_to_client;
+    uint64_t tcp_to_peers, tcp_to_client; /* bytes through TCP relays */
+    uint64_t dropped; /* datagrams for which a client's connection had no room */
+};
+
+struct turn_refusals { /* how often something was refused for this reason, a literal */
+    const char *why;
+    uint64_t n;
 };
 
 /* ERR_SYSTEM after a log line that says what could not be done. */
@@ -33,5 +53,22 @@ void turn_run_free(struct turn_run *r);
 /* Answers find_keys; NULL: it cannot be told now. An answer that nobody waits for is no harm.
  */
 void turn_run_keys(struct turn_run *r, turn_id ticket, const struct turn_keys *keys);
+/* To look at the core, not to feed it. */
+const struct turn_server *turn_run_core(const struct turn_run *r);
 struct turn_stats turn_run_stats(const struct turn_run *r);
+struct turn_traffic turn_run_traffic(const struct turn_run *r);
+/* The n-th reason; false: there are no more. */
+bool turn_run_refusals(const struct turn_run *r, size_t n, struct turn_refusals *out);
+size_t turn_run_clients(const struct turn_run *r); /* TCP connections that carry no pipe */
+/* Bytes through an allocation's TCP connections, those that ended too; through one of them. */
+struct tcp_pipe_count turn_run_tcp_count(const struct turn_run *r, turn_id session);
+struct tcp_pipe_count turn_run_link_count(const struct turn_run *r, turn_id peer_conn);
+/* As turn_server_kick, and it is carried out. */
+MUST_USE int turn_run_kick(struct turn_run *r, turn_id session);
+void turn_run_drain(struct turn_run *r);
+/* As turn_server_set_policy. */
+void turn_run_set_policy(struct turn_run *r, const struct turn_policy *policy);
+/* An id as it stands in log lines; `out` has TURN_ID_TEXT bytes. */
+const char *turn_id_text(turn_id id, char *out);
+MUST_USE int turn_id_parse(struct slice s, turn_id *out);
 struct addr turn_run_addr(const struct turn_run *r, size_t n); /* with the port it got */

@@ -8,6 +8,8 @@ static void client_end(struct client *c)
 {
     struct turn_run *r = c->run;
     turn_id id = c->id;
+    char text[TURN_ID_TEXT];
+    LOG(r->cfg.log, LOG_DEBUG, "client-closed", LOG_S("conn", turn_id_text(id, text)));
     client_free(c);
     turn_server_conn_gone(r->core, loop_now_ms(r->loop), id);
     run_actions(r);
@@ -96,6 +98,7 @@ void client_accepted(struct tcp *t, const struct addr *peer, void *ctx)
         tcp_close(t);
         return;
     }
+    char id[TURN_ID_TEXT], text[ADDR_TEXT_MAX];
     *c = (struct client){.run = r, .tcp = t, .seen_ms = loop_now_ms(r->loop)};
     c->id = ++r->last_client;
     c->conn = (struct turn_conn){.id = c->id,
@@ -111,6 +114,8 @@ void client_accepted(struct tcp *t, const struct addr *peer, void *ctx)
     }
     r->clients = c;
     r->n_clients++;
+    LOG(r->cfg.log, LOG_DEBUG, "client", LOG_S("conn", turn_id_text(c->id, id)),
+        LOG_S("client", addr_text(peer, text)));
     tcp_start(t, &client_events, c);
 }
 
@@ -133,6 +138,7 @@ void client_send(struct client *c, const struct turn_action *a)
     /* Over TCP too a datagram may get lost, rather than wait and fill memory. */
     if (rl && tcp_is_full(c->tcp)) {
         rl->dropped++;
+        c->run->dropped++;
         return;
     }
     /* Answers go to anybody, but not into the memory of one who never reads them. */

@@ -35,13 +35,14 @@ struct relay { /* a relay's port, or one kept for a reservation */
     enum turn_transport transport;
     struct udp *udp;
     struct tcp_listener *tcp;
-    uint64_t dropped; /* datagrams for which the client's connection had no room */
+    uint64_t dropped;            /* datagrams for which the client's connection had no room */
+    struct tcp_pipe_count ended; /* bytes of its TCP connections that are gone */
 };
 
 struct peer_link { /* a peer's TCP connection, and the pipe it becomes part of */
     struct turn_run *run;
     struct map_link by_id;
-    turn_id id;
+    turn_id id, relay;
     struct peer_link *next, **at;
     struct tcp *tcp;
     struct tcp_pipe *pipe;
@@ -52,11 +53,16 @@ struct ports { /* which of the relays' ports are taken, as far as we know */
     uint8_t taken[65536 / 8];
 };
 
+enum {
+    REFUSALS_MAX = 64 /* reasons are literals of the core: it has fewer */
+};
+
 struct turn_run {
     struct loop *loop;
     struct turn_run_config cfg;
     struct turn_server *core;
     struct loop_timer *timer, *sweep;
+    struct loop_idle *drained;
     struct listener listeners[TURN_LISTEN_MAX];
     size_t n_listeners;
     struct map clients_by_id, relays_by_id, peers_by_id;
@@ -68,6 +74,11 @@ struct turn_run {
     bool acts;           /* inside run_actions */
     struct ports udp_ports, tcp_ports;
     struct log_limit noise, denials, renewals, events, full;
+    struct turn_refusals refusals[REFUSALS_MAX];
+    size_t n_refusals;
+    struct tcp_pipe_count ended; /* bytes of all peers' TCP connections that are gone */
+    uint64_t dropped;            /* datagrams, of all relays */
+    bool is_draining;
     uint8_t scratch[65536 + 8]; /* a datagram and its padding, side by side */
 };
 
@@ -89,14 +100,14 @@ void clients_sweep(struct turn_run *r);
 MUST_USE int relays_check(struct turn_run *r);
 void relay_open(struct turn_run *r, const struct turn_action *a);
 void relay_close(struct relay *rl);
-struct relay *relay_find(struct turn_run *r, turn_id id);
+struct relay *relay_find(const struct turn_run *r, turn_id id);
 
 /* turn_run_tcp.c */
 void peer_accepted(struct tcp *t, const struct addr *peer, void *ctx);
 void peer_connect(struct turn_run *r, const struct turn_action *a);
 void peer_pipe(struct turn_run *r, const struct turn_action *a);
 void peer_close(struct peer_link *p);
-struct peer_link *peer_find(struct turn_run *r, turn_id id);
+struct peer_link *peer_find(const struct turn_run *r, turn_id id);
 
 /* turn_run_log.c */
 void run_report(struct turn_run *r, const struct turn_action *a);

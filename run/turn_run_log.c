@@ -14,10 +14,10 @@ static bool is(const struct turn_report *p, const char *event)
 
 /* Fields in the order of the log line; what is not set is left out. */
 struct fields {
-    struct log_field f[16];
+    struct log_field f[20];
     size_t n;
-    char text[3][ADDR_TEXT_MAX];
-    size_t n_text;
+    char text[3][ADDR_TEXT_MAX], id[3][TURN_ID_TEXT];
+    size_t n_text, n_id;
 };
 
 static void put(struct fields *f, struct log_field field)
@@ -33,23 +33,28 @@ static void put_addr(struct fields *f, const char *key, const struct addr *a)
     }
 }
 
+static void put_id(struct fields *f, const char *key, turn_id id)
+{
+    if (id) {
+        put(f, LOG_S(key, turn_id_text(id, f->id[f->n_id++])));
+    }
+}
+
 static void put_counts(struct fields *f, struct turn_run *r, const struct turn_action *a)
 {
     const struct turn_report *p = &a->report;
     if (is(p, "close")) {
-        const struct peer_link *l = peer_find(r, a->peer_conn);
-        struct tcp_pipe_count n = {0};
-        if (l) {
-            n = l->pipe ? tcp_pipe_count(l->pipe) : l->count;
-        }
+        struct tcp_pipe_count n = turn_run_link_count(r, a->peer_conn);
         put(f, LOG_N("to_peer", n.a_to_b));
         put(f, LOG_N("to_client", n.b_to_a));
     }
-    if (is(p, "expire") || is(p, "release")) {
+    if (is(p, "expire") || is(p, "release") || is(p, "kick")) {
         const struct relay *rl = relay_find(r, a->relay);
         put(f, LOG_N("to_peers", p->to_peers));
         put(f, LOG_N("to_client", p->to_client));
         put(f, LOG_N("dropped", rl ? rl->dropped : 0));
+        put(f, LOG_N("tcp_to_peers", rl ? rl->ended.a_to_b : 0));
+        put(f, LOG_N("tcp_to_client", rl ? rl->ended.b_to_a : 0));
     }
 }
 
@@ -65,17 +70,45 @@ static bool may_log(struct turn_run *r, const struct turn_report *p, uint32_t *h
     return log_limit_pass(p->is_noise ? &r->noise : &r->denials, now_s, DENIALS_PER_S, held);
 }
 
+static void count_refusal(struct turn_run *r, const char *why)
+{
+    size_t i = 0;
+    while (i < r->n_refusals && strcmp(r->refusals[i].why, why) != 0) {
+        i++;
+    }
+    if (i == r->n_refusals && i < REFUSALS_MAX) {
+        r->refusals[r->n_refusals++].why = why;
+    }
+    if (i < REFUSALS_MAX) {
+        r->refusals[i].n++;
+    }
+}
+
+bool turn_run_refusals(const struct turn_run *r, size_t n, struct turn_refusals *out)
+{
+    if (n < r->n_refusals) {
+        *out = r->refusals[n];
+    }
+    return n < r->n_refusals;
+}
+
 void run_report(struct turn_run *r, const struct turn_action *a)
 {
     const struct turn_report *p = &a->report;
     uint32_t held;
     /* A first request without credentials is how every client begins. */
     bool is_usual = p->code == 401 && p->why && strcmp(p->why, "no credentials") == 0;
+    if (is(p, "deny") && p->why) {
+        count_refusal(r, p->why);
+    }
     enum log_level level = is_usual ? LOG_DEBUG : LOG_INFO;
     if (level > r->cfg.log->level || !may_log(r, p, &held)) {
         return;
     }
     struct fields f = {.n = 0};
+    put_id(&f, "id", a->relay);
+    put_id(&f, "conn", a->conn);
+    put_id(&f, "link", a->peer_conn);
     if (p->username.len > 0) {
         put(&f, LOG_B("user", p->username));
     }

@@ -93,7 +93,7 @@ void relay_close(struct relay *rl)
     free(rl);
 }
 
-struct relay *relay_find(struct turn_run *r, turn_id id)
+struct relay *relay_find(const struct turn_run *r, turn_id id)
 {
     return id ? MAP_ENTRY(map_find(&r->relays_by_id, &id), struct relay, by_id) : NULL;
 }

@@ -9,13 +9,13 @@ enum {
     CONNECT_MS = 35000 /* the core gives up before */
 };
 
-static struct peer_link *link_new(struct turn_run *r, turn_id id)
+static struct peer_link *link_new(struct turn_run *r, turn_id id, turn_id relay)
 {
     struct peer_link *p = calloc(1, sizeof *p);
     if (!p) {
         return NULL;
     }
-    *p = (struct peer_link){.run = r, .id = id};
+    *p = (struct peer_link){.run = r, .id = id, .relay = relay};
     map_add(&r->peers_by_id, &p->by_id);
     p->next = r->peers;
     p->at = &r->peers;
@@ -26,8 +26,25 @@ static struct peer_link *link_new(struct turn_run *r, turn_id id)
     return p;
 }
 
+struct tcp_pipe_count turn_run_link_count(const struct turn_run *r, turn_id peer_conn)
+{
+    const struct peer_link *p = peer_find(r, peer_conn);
+    return !p ? (struct tcp_pipe_count){0} : p->pipe ? tcp_pipe_count(p->pipe) : p->count;
+}
+
+static void add_count(struct tcp_pipe_count *to, struct tcp_pipe_count n)
+{
+    to->a_to_b += n.a_to_b;
+    to->b_to_a += n.b_to_a;
+}
+
 static void link_free(struct peer_link *p)
 {
+    struct relay *rl = relay_find(p->run, p->relay);
+    add_count(&p->run->ended, p->count);
+    if (rl) {
+        add_count(&rl->ended, p->count);
+    }
     map_remove(&p->run->peers_by_id, &p->by_id);
     *p->at = p->next;
     if (p->next) {
@@ -36,7 +53,7 @@ static void link_free(struct peer_link *p)
     free(p);
 }
 
-struct peer_link *peer_find(struct turn_run *r, turn_id id)
+struct peer_link *peer_find(const struct turn_run *r, turn_id id)
 {
     return id ? MAP_ENTRY(map_find(&r->peers_by_id, &id), struct peer_link, by_id) : NULL;
 }
@@ -44,7 +61,9 @@ struct peer_link *peer_find(struct turn_run *r, turn_id id)
 void peer_close(struct peer_link *p)
 {
     if (p->pipe) {
+        p->count = tcp_pipe_count(p->pipe);
         tcp_pipe_close(p->pipe);
+        p->pipe = NULL;
     } else if (p->tcp) {
         tcp_close(p->tcp);
     }
@@ -59,6 +78,33 @@ static void link_ended(struct peer_link *p)
     turn_server_tcp_closed(r->core, loop_now_ms(r->loop), p->id);
     run_actions(r);
     link_free(p);
+}
+
+struct tcp_pipe_count turn_run_tcp_count(const struct turn_run *r, turn_id session)
+{
+    const struct relay *rl = relay_find(r, session);
+    struct tcp_pipe_count n = rl ? rl->ended : (struct tcp_pipe_count){0};
+    struct turn_session_peer p;
+    for (size_t i = 0; turn_server_session_peer(r->core, session, i, &p); i++) {
+        add_count(&n, turn_run_link_count(r, p.id));
+    }
+    return n;
+}
+
+struct turn_traffic turn_run_traffic(const struct turn_run *r)
+{
+    struct turn_stats s = turn_server_stats(r->core);
+    struct tcp_pipe_count n = r->ended;
+    for (const struct peer_link *p = r->peers; p; p = p->next) {
+        add_count(&n, turn_run_link_count(r, p->id));
+    }
+    return (struct turn_traffic){.packets_to_peers = s.packets_to_peers,
+                                 .packets_to_client = s.packets_to_client,
+                                 .bytes_to_peers = s.bytes_to_peers,
+                                 .bytes_to_client = s.bytes_to_client,
+                                 .tcp_to_peers = n.a_to_b,
+                                 .tcp_to_client = n.b_to_a,
+                                 .dropped = r->dropped};
 }
 
 static void on_connected(struct tcp *t, void *ctx)
@@ -93,7 +139,7 @@ static const struct tcp_events peer_events = {
 void peer_connect(struct turn_run *r, const struct turn_action *a)
 {
     struct relay *rl = relay_find(r, a->relay);
-    struct peer_link *p = rl ? link_new(r, a->peer_conn) : NULL;
+    struct peer_link *p = rl ? link_new(r, a->peer_conn, a->relay) : NULL;
     struct tcp_options opt = {.share_port = true, .timeout_ms = CONNECT_MS};
     if (p) {
         opt.local = &rl->addr;
@@ -111,7 +157,7 @@ void peer_accepted(struct tcp *t, const struct addr *peer, void *ctx)
     struct turn_run *r = rl->run;
     uint64_t now_ms = loop_now_ms(r->loop);
     turn_id id = turn_server_tcp_accepted(r->core, now_ms, rl->id, peer);
-    struct peer_link *p = id ? link_new(r, id) : NULL;
+    struct peer_link *p = id ? link_new(r, id, rl->id) : NULL;
     if (p) {
         p->tcp = t;
     } else {
