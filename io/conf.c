@@ -28,6 +28,7 @@ struct value {
 
 struct conf {
     const struct conf_program *prog;
+    FILE *to;         /* complaints */
     const char *file; /* as given with -c, NULL: none */
     struct value *value;
     size_t n, cap;
@@ -60,9 +61,9 @@ static void begin_complaint(struct conf *c, enum source source, int line, const 
 {
     c->failed = true;
     if (source == FROM_FILE) {
-        fprintf(stderr, "%s:%d: %s: ", c->file, line, name);
+        fprintf(c->to, "%s:%d: %s: ", c->file, line, name);
     } else {
-        fprintf(stderr, "%s: --%s: %s", c->prog->name, name,
+        fprintf(c->to, "%s: --%s: %s", c->prog->name, name,
                 source == FROM_PRESET ? "the default: " : "");
     }
 }
@@ -74,9 +75,9 @@ void conf_fail(struct conf *c, const char *name, size_t n, const char *format, .
     begin_complaint(c, v ? v->source : FROM_ARGS, v ? v->line : 0, name);
     va_list ap;
     va_start(ap, format);
-    vfprintf(stderr, format, ap);
+    vfprintf(c->to, format, ap);
     va_end(ap);
-    fputc('\n', stderr);
+    fputc('\n', c->to);
 }
 
 static void free_value(struct value *v)
@@ -139,14 +140,14 @@ static void complain_value(struct conf *c, const struct value *v)
     const struct conf_option *o = v->option;
     begin_complaint(c, v->source, v->line, o->name);
     if (!o->secret) {
-        fprintf(stderr, "\"%s\" is ", v->text);
+        fprintf(c->to, "\"%s\" is ", v->text);
     }
-    fprintf(stderr, "not %s", conf_kind(o->type)->want);
+    fprintf(c->to, "not %s", conf_kind(o->type)->want);
     if (o->type == CONF_NUMBER) {
-        fprintf(stderr, " from %lld to %lld%s%s", (long long)o->min, (long long)o->max,
+        fprintf(c->to, " from %lld to %lld%s%s", (long long)o->min, (long long)o->max,
                 o->unit ? " " : "", o->unit ? o->unit : "");
     }
-    fprintf(stderr, "%s%s\n", o->type == CONF_CHOICE ? " " : "",
+    fprintf(c->to, "%s%s\n", o->type == CONF_CHOICE ? " " : "",
             o->type == CONF_CHOICE ? o->choices : "");
 }
 
@@ -160,7 +161,7 @@ static void set(struct conf *c, struct value v)
     const struct value *old = nth(c, o, 0);
     if (!o->many && old && old->source == v.source) {
         begin_complaint(c, v.source, v.line, o->name);
-        fprintf(stderr, "given twice\n");
+        fprintf(c->to, "given twice\n");
         return;
     }
     if (!o->many) {
@@ -168,7 +169,7 @@ static void set(struct conf *c, struct value v)
     }
     if (keep(c, v)) {
         begin_complaint(c, v.source, v.line, o->name);
-        fprintf(stderr, "out of memory\n");
+        fprintf(c->to, "out of memory\n");
     }
 }
 
@@ -178,16 +179,16 @@ static void complain_unknown(struct conf *c, enum source source, int line, struc
     const char *dashes = source == FROM_FILE ? "" : "--";
     c->failed = true;
     if (source == FROM_FILE) {
-        fprintf(stderr, "%s:%d: ", c->file, line);
+        fprintf(c->to, "%s:%d: ", c->file, line);
     } else {
-        fprintf(stderr, "%s: ", c->prog->name);
+        fprintf(c->to, "%s: ", c->prog->name);
     }
-    fprintf(stderr, "%s%.*s: unknown %s", dashes, (int)name.len, (const char *)name.p,
+    fprintf(c->to, "%s%.*s: unknown %s", dashes, (int)name.len, (const char *)name.p,
             source == FROM_FILE ? "key" : "option");
     if (near) {
-        fprintf(stderr, "; did you mean %s%s?\n", dashes, near->name);
+        fprintf(c->to, "; did you mean %s%s?\n", dashes, near->name);
     } else {
-        fprintf(stderr, "; --help lists all\n");
+        fprintf(c->to, "; --help lists all\n");
     }
 }
 
@@ -221,7 +222,7 @@ static int on_key(void *ctx, const char *section, const char *name, const char *
     const struct conf_option *o = option_of(c, slice_str(name));
     if (*section) {
         begin_complaint(c, FROM_FILE, in->line, name);
-        fprintf(stderr, "is in section [%s]; this file has no sections, remove that line\n",
+        fprintf(c->to, "is in section [%s]; this file has no sections, remove that line\n",
                 section);
     } else if (!o) {
         complain_unknown(c, FROM_FILE, in->line, slice_str(name));
@@ -243,19 +244,19 @@ static void read_file(struct conf *c)
     struct ini_file in = {.c = c, .f = fopen(c->file, "re")};
     if (!in.f) {
         c->failed = true;
-        fprintf(stderr, "%s: -c %s: %s\n", c->prog->name, c->file, strerror(errno));
+        fprintf(c->to, "%s: -c %s: %s\n", c->prog->name, c->file, strerror(errno));
         return;
     }
     int bad_line = ini_parse_stream(next_line, &in, on_key, &in);
     if (in.too_long) {
         c->failed = true;
-        fprintf(stderr, "%s:%d: the line is too long\n", c->file, in.line);
+        fprintf(c->to, "%s:%d: the line is too long\n", c->file, in.line);
     } else if (bad_line > 0) {
         c->failed = true;
-        fprintf(stderr, "%s:%d: not a line of the form key = value\n", c->file, bad_line);
+        fprintf(c->to, "%s:%d: not a line of the form key = value\n", c->file, bad_line);
     } else if (bad_line < 0 || ferror(in.f)) {
         c->failed = true;
-        fprintf(stderr, "%s: cannot be read\n", c->file);
+        fprintf(c->to, "%s: cannot be read\n", c->file);
     }
     (void)fclose(in.f);
 }
@@ -300,7 +301,7 @@ static void read_word(struct conf *c, int argc, char **argv, int *i)
         complain_unknown(c, FROM_ARGS, 0, w.name);
     } else if (!text) {
         begin_complaint(c, FROM_ARGS, 0, o->name);
-        fprintf(stderr, "needs a value, --%s %s\n", o->name, conf_kind(o->type)->word);
+        fprintf(c->to, "needs a value, --%s %s\n", o->name, conf_kind(o->type)->word);
     } else {
         set(c,
             (struct value){.option = o, .text = (char *)(uintptr_t)text, .source = FROM_ARGS});
@@ -319,7 +320,7 @@ static void read_args(struct conf *c, int argc, char **argv, bool only_file)
             const char *file = eq ? eq + 1 : i + 1 < argc ? argv[++i] : NULL;
             if (only_file && (!file || c->file)) {
                 c->failed = true;
-                fprintf(stderr, "%s: -c %s\n", c->prog->name,
+                fprintf(c->to, "%s: -c %s\n", c->prog->name,
                         file ? "given twice" : "needs a file's name");
             }
             c->file = only_file ? file : c->file;
@@ -327,7 +328,7 @@ static void read_args(struct conf *c, int argc, char **argv, bool only_file)
             continue;
         } else if (strncmp(argv[i], "--", 2) != 0 && only_file) {
             c->failed = true;
-            fprintf(stderr, "%s: unexpected argument \"%s\"; options begin with --\n",
+            fprintf(c->to, "%s: unexpected argument \"%s\"; options begin with --\n",
                     c->prog->name, argv[i]);
         } else if (strncmp(argv[i], "--", 2) != 0) {
             continue;
@@ -354,7 +355,7 @@ static void fill_in(struct conf *c)
             set(c, v);
         } else if (o->required && !failed_before) {
             begin_complaint(c, FROM_ARGS, 0, o->name);
-            fprintf(stderr, "is required, here or as a key of the file given with -c\n");
+            fprintf(c->to, "is required, here or as a key of the file given with -c\n");
         }
     }
 }
@@ -400,6 +401,7 @@ enum conf_result conf_load(struct conf **out, const struct conf_program *prog, i
         return CONF_FAILED;
     }
     c->prog = prog;
+    c->to = prog->complaints ? prog->complaints : stderr;
     enum conf_result result = load(c, argc, argv, validate);
     if (result != CONF_RUN) {
         conf_free(c);
@@ -419,6 +421,31 @@ void conf_free(struct conf *c)
     }
     free(c->value);
     free(c);
+}
+
+bool conf_same(const struct conf *a, const struct conf *b, const char *name)
+{
+    const struct conf_option *o = option_of(a, slice_str(name));
+    const struct value *x, *y;
+    size_t n = 0;
+    do {
+        x = nth(a, o, n);
+        y = nth(b, o, n++);
+    } while (x && y && strcmp(x->text, y->text) == 0);
+    return !x && !y;
+}
+
+void conf_forget_secrets(struct conf *c)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < c->n; i++) {
+        if (c->value[i].option->secret) {
+            free_value(&c->value[i]);
+        } else {
+            c->value[kept++] = c->value[i];
+        }
+    }
+    c->n = kept;
 }
 
 size_t conf_count(const struct conf *c, const char *name)

@@ -2,6 +2,8 @@
  * --check and --show-defaults. */
 #pragma once
 
+#include <stdio.h>
+
 #include "lib/base/addr.h"
 
 enum conf_type {
@@ -20,8 +22,9 @@ enum conf_type {
 struct conf_option {
     const char *name; /* "relay-ports": --relay-ports and the key relay-ports */
     enum conf_type type;
-    bool many;   /* may come again: values add up */
-    bool secret; /* never printed */
+    bool many;    /* may come again: values add up */
+    bool secret;  /* never printed */
+    bool reloads; /* for the program: may change while it runs */
     bool required;
     int64_t min, max;    /* numbers */
     const char *unit;    /* "seconds", or NULL */
@@ -36,6 +39,7 @@ struct conf_program {
     const char *name;                  /* "causeway-edge" */
     const char *summary;               /* one line for --help */
     const struct conf_option *options; /* ends with a NULL name */
+    FILE *complaints;                  /* where to say what is wrong; NULL: stderr */
 };
 
 enum conf_result {
@@ -54,6 +58,11 @@ void conf_free(struct conf *c); /* wipes secrets */
 /* Complains about the n-th value of `name`, naming the file and line or option it came from. */
 __attribute__((format(printf, 4, 5))) void conf_fail(struct conf *c, const char *name, size_t n,
                                                      const char *format, ...);
+
+/* Have both the same values of `name`? */
+bool conf_same(const struct conf *a, const struct conf *b, const char *name);
+/* Wipes the values of secret options: from here on it is as if none were given. */
+void conf_forget_secrets(struct conf *c);
 
 size_t conf_count(const struct conf *c, const char *name); /* presets count as one value */
 /* The n-th value; the option's type must be right (assert). Text lives as long as `c`. */

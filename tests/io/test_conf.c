@@ -29,7 +29,8 @@ static const struct conf_option options[] = {
     {.name = "user-file", .type = CONF_FILE, .help = "users"},
     {.name = NULL                       },
 };
-static const struct conf_program prog = {"causeway-edge", "a TURN server", options};
+static const struct conf_program prog = {
+    .name = "causeway-edge", .summary = "a TURN server", .options = options};
 
 static char folder[64], file_path[128];
 
@@ -260,6 +261,48 @@ static int remove_folder(void **state)
     return unlink(file_path) || rmdir(folder);
 }
 
+static void complaints_go_where_the_program_wants_them(void **state)
+{
+    char *argv[] = {(char *)(uintptr_t) "causeway-edge", (char *)(uintptr_t) "--realm"};
+    struct conf_program other = prog;
+    struct conf *c;
+    char *said;
+    size_t len;
+    (void)state;
+    other.complaints = open_memstream(&said, &len);
+    assert_non_null(other.complaints);
+    assert_int_equal(conf_load(&c, &other, 2, argv, NULL), CONF_FAILED);
+    assert_int_equal(fclose(other.complaints), 0);
+    assert_string_equal(said, "causeway-edge: --realm: needs a value, --realm TEXT\n");
+    free(said);
+}
+
+static void two_can_be_compared_and_secrets_forgotten(void **state)
+{
+    char said[4096];
+    struct conf *a, *b;
+    (void)state;
+    assert_int_equal(load(&a, said, NULL,
+                          ARGS("--realm", "x", "--user", "u:p", "--peer-deny", "10.0.0.0/8",
+                               "--peer-deny", "11.0.0.0/8")),
+                     CONF_RUN);
+    assert_int_equal(load(&b, said, NULL,
+                          ARGS("--realm", "x", "--user", "u:p", "--peer-deny", "10.0.0.0/8",
+                               "--relay-ports", "1-2")),
+                     CONF_RUN);
+    assert_true(conf_same(a, b, "realm") && conf_same(a, b, "user"));
+    assert_true(conf_same(a, b, "lifetime") && conf_same(a, b, "relay-address"));
+    assert_false(conf_same(a, b, "peer-deny"));
+    assert_false(conf_same(b, a, "peer-deny"));
+    assert_false(conf_same(a, b, "relay-ports"));
+    conf_forget_secrets(a);
+    assert_int_equal(conf_count(a, "user"), 0);
+    assert_int_equal(conf_count(a, "peer-deny"), 2);
+    assert_string_equal(conf_text(a, "realm", 0), "x");
+    conf_free(a);
+    conf_free(b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -270,6 +313,8 @@ int main(void)
         cmocka_unit_test(values_come_back_as_written),
         cmocka_unit_test(the_programs_own_checks_name_the_place),
         cmocka_unit_test(questions_about_itself_end_it),
+        cmocka_unit_test(complaints_go_where_the_program_wants_them),
+        cmocka_unit_test(two_can_be_compared_and_secrets_forgotten),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
