@@ -28,7 +28,9 @@ static const char *const edge_args[] = {
     NET_EDGE, "--relay-ports", "24000-29999",
     /* The Skype Edge's pool: only it may connect to a relay, and as in the note without a
      * permission for just that address. */
-    "--peer-allow", "192.168.1.0/24", "--tcp-accept", "any", "--log", "json", NULL};
+    "--peer-allow", "192.168.1.0/24", "--tcp-accept", "any", "--log", "json",
+    /* Ctrl-C must not wait for shares, and the two edges see one file system. */
+    "--drain-limit", "0", "--control", "off", NULL};
 
 static const char *const skype_edge_args[] = {"--listen",
                                               NET_SKYPE ":3478",
@@ -44,6 +46,10 @@ static const char *const skype_edge_args[] = {"--listen",
                                               NET_EDGE,
                                               "--log",
                                               "json",
+                                              "--drain-limit",
+                                              "0",
+                                              "--control",
+                                              "off",
                                               NULL};
 
 static const char *const meet_args[] = {"--sip",

@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include "cmd/edge/ctl.h"
 #include "cmd/edge/users.h"
 
 static const struct conf_option options[] = {
@@ -19,15 +20,18 @@ static const struct conf_option options[] = {
      .help = "the realm that clients' passwords belong to"},
     {.name = "user",
      .type = CONF_PAIR,
+     .reloads = true,
      .many = true,
      .secret = true,
      .help =
          "a client that may allocate, NAME:PASSWORD (others can see it in the process list)"},
     {.name = "user-file",
      .type = CONF_FILE,
+     .reloads = true,
      .help = "a file with one NAME:PASSWORD a line; # begins a comment"},
     {.name = "secret",
      .type = CONF_TEXT,
+     .reloads = true,
      .many = true,
      .secret = true,
      .help =
@@ -64,10 +68,12 @@ static const struct conf_option options[] = {
      .help = "the relays' ports"},
     {.name = "peer-allow",
      .type = CONF_NET,
+     .reloads = true,
      .many = true,
      .help = "a network whose addresses may be peers although they are special (private, ...)"},
     {.name = "peer-deny",
      .type = CONF_NET,
+     .reloads = true,
      .many = true,
      .help = "a network whose addresses may not be peers; wins over peer-allow"},
     {.name = "relay-to-relay",
@@ -148,6 +154,22 @@ static const struct conf_option options[] = {
      .unit = "seconds",
      .preset = "60",
      .help = "a silent TCP connection without an allocation is closed"},
+    {.name = "control",
+     .type = CONF_TEXT,
+     .help = "Unix socket for causeway-edge ctl, or off; else " EDGE_CONTROL_PATH
+             " if it can be made"},
+    {.name = "control-mode",
+     .type = CONF_CHOICE,
+     .choices = "0600|0660",
+     .preset = "0600",
+     .help = "who may use it: the owner, or the group too"},
+    {.name = "drain-limit",
+     .type = CONF_NUMBER,
+     .min = 0,
+     .max = 86400,
+     .unit = "seconds",
+     .preset = "10",
+     .help = "allocations may go on for so long after SIGTERM"},
     {.name = "log",
      .type = CONF_CHOICE,
      .choices = "text|json",
@@ -155,10 +177,11 @@ static const struct conf_option options[] = {
      .help = "form of the log lines on stderr"},
     {.name = "log-level",
      .type = CONF_CHOICE,
+     .reloads = true,
      .choices = "error|warn|info|debug",
      .preset = "info",
      .help = "the least that is logged"},
-    {.name = NULL                                                                         },
+    {.name = NULL                                                                },
 };
 
 const struct conf_program edge_program = {
@@ -365,6 +388,22 @@ static bool read_limits(struct edge_conf *e, struct conf *c)
     return true;
 }
 
+static bool read_control(struct edge_conf *e, struct conf *c)
+{
+    const char *path = conf_text(c, "control", 0);
+    e->control_is_default = !path;
+    e->control = path ? path : EDGE_CONTROL_PATH;
+    e->control_mode = conf_choice(c, "control-mode") == 1 ? 0660 : 0600;
+    e->drain_limit_s = number(c, "drain-limit");
+    if (path && strcmp(path, "off") == 0) {
+        e->control = NULL;
+    } else if (e->control[0] != '/') {
+        conf_fail(c, "control", 0, "must be a path that begins with /, or off");
+        return false;
+    }
+    return true;
+}
+
 bool edge_conf_read(struct edge_conf *e, struct conf *c)
 {
     static const enum log_level levels[] = {LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG};
@@ -376,7 +415,7 @@ bool edge_conf_read(struct edge_conf *e, struct conf *c)
     };
     e->run.log = &e->log;
     e->run.server.policy = &e->policy;
-    return read_listen(e, c) && read_relays(e, c) && read_limits(e, c) &&
+    return read_listen(e, c) && read_relays(e, c) && read_limits(e, c) && read_control(e, c) &&
            read_nets(c, "peer-allow", e->policy.allow, &e->policy.n_allow) &&
            read_nets(c, "peer-deny", e->policy.deny, &e->policy.n_deny) && users_read(e, c);
 }
@@ -392,4 +431,15 @@ bool edge_conf_valid(struct conf *c)
 void edge_conf_done(struct edge_conf *e)
 {
     users_done(e);
+}
+
+void edge_conf_take(struct edge_conf *e, struct edge_conf *fresh)
+{
+    users_take(e, fresh);
+    /* Our own addresses are the sockets' that there are. */
+    memcpy(e->policy.allow, fresh->policy.allow, sizeof e->policy.allow);
+    memcpy(e->policy.deny, fresh->policy.deny, sizeof e->policy.deny);
+    e->policy.n_allow = fresh->policy.n_allow;
+    e->policy.n_deny = fresh->policy.n_deny;
+    e->log.level = fresh->log.level;
 }

@@ -1,6 +1,8 @@
 /* The edge's options, and what they make of the server's configuration. */
 #pragma once
 
+#include <sys/types.h>
+
 #include "lib/turn/policy.h"
 
 #include "io/conf.h"
@@ -25,7 +27,11 @@ struct edge_conf {
     struct slice secrets[USER_VALUES_MAX];
     size_t n_secrets;
     struct user_chain_config chain;
-    char *userdb; /* NULL: none */
+    char *userdb;        /* NULL: none */
+    const char *control; /* in the options; NULL: none */
+    mode_t control_mode;
+    bool control_is_default;
+    uint32_t drain_limit_s;
 };
 
 /* False after conf_fail(). `e` needs edge_conf_done() in any case. */
@@ -33,3 +39,5 @@ bool edge_conf_read(struct edge_conf *e, struct conf *c);
 /* For conf_load: reads everything and forgets it. */
 bool edge_conf_valid(struct conf *c);
 void edge_conf_done(struct edge_conf *e);
+/* A reload: moves what may change while the server runs from `fresh` into `e`. */
+void edge_conf_take(struct edge_conf *e, struct edge_conf *fresh);

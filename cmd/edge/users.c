@@ -231,6 +231,21 @@ void users_done(struct edge_conf *e)
     e->userdb = NULL;
 }
 
+void users_take(struct edge_conf *e, struct edge_conf *fresh)
+{
+    struct edge_conf old = *e;
+    e->users = fresh->users;
+    e->n_users = fresh->n_users;
+    fresh->users = old.users;
+    fresh->n_users = old.n_users;
+    memcpy(e->secret_bytes, fresh->secret_bytes, sizeof e->secret_bytes);
+    memcpy(e->secrets, fresh->secrets, sizeof e->secrets);
+    e->n_secrets = fresh->n_secrets;
+    memcpy(fresh->secret_bytes, old.secret_bytes, sizeof old.secret_bytes);
+    memcpy(fresh->secrets, old.secrets, sizeof old.secrets);
+    fresh->n_secrets = old.n_secrets;
+}
+
 static void find_keys(turn_id ticket, struct slice username, void *ctx)
 {
     struct users *u = ctx;

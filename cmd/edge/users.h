@@ -6,6 +6,8 @@
 /* False after conf_fail(). */
 bool users_read(struct edge_conf *e, struct conf *c);
 void users_done(struct edge_conf *e);
+/* Moves `fresh`'s users and secrets into `e`, and the old ones the other way. */
+void users_take(struct edge_conf *e, struct edge_conf *fresh);
 
 /* Joins what users_read() found, and the databases, to a server: who is asked. */
 struct users {

@@ -12,7 +12,7 @@ import tempfile
 
 # Which files log for which table. A file of run/ or cmd/ with a LOG() must be here.
 TABLES = {
-    "causeway-edge": ["cmd/edge", "run/turn_run", "run/user_"],
+    "causeway-edge": ["cmd/edge", "run/turn_ctl", "run/turn_run", "run/user_"],
     "causeway-meet": ["cmd/meet", "run/web_run"],
     "SIP, TURN and ICE of causeway-meet and causeway-lab": [
         "run/sip_run", "run/turn_client_run", "run/ice_run", "run/share_run", "run/xdata_run"],
@@ -75,7 +75,7 @@ def logged(root):
 
 def add_reports(root, events):
     """What the TURN core reports, run/turn_run_log.c prints: those of its fields that are set."""
-    keys = set(re.findall(r'(?:LOG_[SBN]\(|put_addr\(&f, )"(\w+)"',
+    keys = set(re.findall(r'(?:LOG_[SBN]\(|put_(?:addr|id)\(&f, )"(\w+)"',
                           (root / "run/turn_run_log.c").read_text()))
     for path in (root / "lib/turn").glob("*.c"):
         for m in re.finditer(r'\b(?:report_put|report_peer|alloc_end)\(s, (?:a, )?"([a-z-]+)"',

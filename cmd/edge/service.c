@@ -1,0 +1,212 @@
+/* The running edge: start, signals, reload, drain, end. */
+#include "cmd/edge/service.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+
+#include "lib/base/crypto.h"
+#include "lib/base/text.h"
+
+#include "run/turn_ctl.h"
+
+#include "cmd/edge/users.h"
+
+struct service {
+    int argc;
+    char **argv;
+    struct conf *options; /* as it was started with, without the secrets */
+    struct edge_conf conf;
+    const struct log *log; /* in `conf` */
+    struct loop *loop;
+    struct users users; /* and the server they are for */
+    struct turn_ctl *ctl;
+    struct loop_timer *limit; /* of draining after SIGTERM */
+    bool is_draining, is_ending;
+};
+
+static void on_drained(void *ctx)
+{
+    struct service *s = ctx;
+    loop_stop(s->loop);
+}
+
+static void on_limit(void *ctx)
+{
+    struct service *s = ctx;
+    loop_stop(s->loop);
+}
+
+static void drain(void *ctx)
+{
+    struct service *s = ctx;
+    if (!s->is_draining) {
+        s->is_draining = true;
+        LOG(s->log, LOG_INFO, "draining",
+            LOG_N("allocations", turn_run_stats(s->users.server).allocations));
+        turn_run_drain(s->users.server);
+    }
+}
+
+/* The first drains, for a while; the second means now. */
+static void on_term(int signo, void *ctx)
+{
+    struct service *s = ctx;
+    (void)signo;
+    if (s->is_ending || s->conf.drain_limit_s == 0) {
+        loop_stop(s->loop);
+        return;
+    }
+    s->is_ending = true;
+    loop_timer_at(s->limit, loop_now_ms(s->loop) + 1000ull * s->conf.drain_limit_s);
+    drain(s);
+}
+
+static void on_interrupt(int signo, void *ctx)
+{
+    struct service *s = ctx;
+    (void)signo;
+    loop_stop(s->loop);
+}
+
+/* Names what is new in the file and needs a restart. */
+static void warn_fixed(const struct service *s, const struct conf *fresh)
+{
+    for (const struct conf_option *o = edge_program.options; o->name; o++) {
+        if (!o->reloads && !conf_same(s->options, fresh, o->name)) {
+            LOG(s->log, LOG_WARN, "reload-ignored", LOG_S("key", o->name),
+                LOG_S("why", "it changes with a restart only"));
+        }
+    }
+}
+
+static void log_complaints(const struct service *s, const char *text)
+{
+    struct slice left = text_trim(slice_str(text));
+    while (left.len > 0) {
+        LOG(s->log, LOG_ERROR, "reload-failed", LOG_B("why", text_split(&left, '\n')));
+    }
+}
+
+/* Everything is read before anything changes. NULL: done; else what is wrong, to be freed. */
+static char *reload(void *ctx)
+{
+    struct service *s = ctx;
+    struct conf_program program = edge_program;
+    struct edge_conf fresh = {.n_users = 0};
+    struct conf *options = NULL;
+    char *wrong = NULL;
+    size_t len;
+    program.complaints = open_memstream(&wrong, &len);
+    if (!program.complaints) {
+        return NULL;
+    }
+    bool ok = conf_load(&options, &program, s->argc, s->argv, NULL) == CONF_RUN &&
+              edge_conf_read(&fresh, options);
+    (void)fclose(program.complaints);
+    if (ok) {
+        warn_fixed(s, options);
+        edge_conf_take(&s->conf, &fresh);
+        user_chain_forget(s->users.chain);
+        turn_run_set_policy(s->users.server, &s->conf.policy);
+        LOG(s->log, LOG_INFO, "reloaded", LOG_N("users", s->conf.n_users));
+        free(wrong);
+        wrong = NULL;
+    } else {
+        log_complaints(s, wrong);
+    }
+    edge_conf_done(&fresh);
+    conf_free(options);
+    return wrong;
+}
+
+static void on_hangup(int signo, void *ctx)
+{
+    (void)signo;
+    free(reload(ctx));
+}
+
+/* With too few, strangers' connections can leave none for relays. */
+static void check_descriptors(const struct edge_conf *e)
+{
+    uint64_t have = io_raise_descriptors();
+    /* Each client's connection, each relay with a port kept and a pipe, a few of our own. */
+    uint64_t want = e->run.max_connections + 4ull * e->run.server.max_allocations + 64;
+    if (have < want) {
+        LOG(&e->log, LOG_WARN, "few-descriptors", LOG_N("have", have), LOG_N("want", want),
+            LOG_S("hint", "raise the limit (ulimit -Hn, LimitNOFILE), or lower max-connections "
+                          "or max-allocations"));
+    }
+}
+
+static int start_server(struct service *s)
+{
+    struct turn_run_config *cfg = &s->conf.run;
+    check_descriptors(&s->conf);
+    cfg->drained = on_drained;
+    cfg->drained_ctx = s;
+    io_random(cfg->server.nonce_secret, sizeof cfg->server.nonce_secret);
+    int err = users_start(&s->users, &s->conf, s->loop);
+    err = err ? err : turn_run_new(&s->users.server, s->loop, cfg);
+    secret_wipe(cfg->server.nonce_secret, sizeof cfg->server.nonce_secret);
+    return err;
+}
+
+/* The default place may be missing, or another edge's: then there is no control. */
+static int start_control(struct service *s)
+{
+    const struct edge_conf *e = &s->conf;
+    const struct turn_ctl_config cfg = {
+        .socket = {.path = e->control, .mode = e->control_mode},
+        .run = s->users.server,
+        .log = s->log,
+        .drain = drain,
+        .reload = reload,
+        .ctx = s
+    };
+    int err = e->control ? turn_ctl_new(&s->ctl, s->loop, &cfg) : OK;
+    if (!err) {
+        LOG(s->log, LOG_INFO, "control-listening",
+            LOG_S("path", e->control ? e->control : "off"));
+        return OK;
+    }
+    LOG(s->log, e->control_is_default ? LOG_DEBUG : LOG_ERROR, "control-failed",
+        LOG_S("path", e->control),
+        LOG_S("why", err == ERR_BADSTATE ? "another program serves there"
+                     : err == ERR_SYSTEM ? strerror(errno)
+                                         : err_text(err)));
+    return e->control_is_default ? OK : err;
+}
+
+static int start(struct service *s)
+{
+    int err = loop_new(&s->loop);
+    err = err ? err : loop_timer_new(&s->limit, s->loop, on_limit, s);
+    err = err ? err : loop_on_signal(s->loop, SIGTERM, on_term, s);
+    err = err ? err : loop_on_signal(s->loop, SIGINT, on_interrupt, s);
+    err = err ? err : loop_on_signal(s->loop, SIGHUP, on_hangup, s);
+    err = err ? err : start_server(s);
+    return err ? err : start_control(s);
+}
+
+int service_run(struct conf *options, int argc, char **argv)
+{
+    struct service s = {.argc = argc, .argv = argv, .options = options};
+    s.log = &s.conf.log;
+    int err = edge_conf_read(&s.conf, options) ? OK : ERR_MALFORMED;
+    conf_forget_secrets(options);
+    err = err ? err : start(&s);
+    if (!err) {
+        loop_run(s.loop);
+        LOG(s.log, LOG_INFO, "stopped",
+            LOG_N("allocations", turn_run_stats(s.users.server).allocations));
+    }
+    turn_ctl_free(s.ctl);
+    turn_run_free(s.users.server);
+    users_stop(&s.users);
+    loop_timer_free(s.limit);
+    loop_free(s.loop);
+    edge_conf_done(&s.conf);
+    conf_free(options);
+    return err ? 1 : 0;
+}
