@@ -103,15 +103,6 @@ static void connect_no_peer(struct trial *t)
     (void)expect(t, c, 400, REQ(CONNECT));
 }
 
-static void connect_unspecified(struct trial *t)
-{
-    struct line *c = dial_server(t);
-    struct addr relay = allocate_tcp(t, c);
-    struct addr peer = {.family = relay.family, .port = t->target->server.port};
-    (void)expect(t, c, 403,
-                 REQ(CONNECT, .patience_ms = 35000, .at = {ADDR(XOR_PEER_ADDRESS, peer)}));
-}
-
 static void attempt(struct trial *t)
 {
     struct line *c = dial_server(t);
@@ -222,9 +213,6 @@ const struct check checks_tcp_connect[] = {
           connect_no_allocation),
     CHECK("tcp.connect.no-peer", "RFC 6062 5.2", "Connect without XOR-PEER-ADDRESS gets 400.",
           VIA_TCP, NEEDS_USER, connect_no_peer),
-    CHECK("tcp.connect.unspecified", "RFC 6062 5.2",
-          "Connect to the unspecified address, which would be the server itself, gets 403.",
-          VIA_TCP, NEEDS_USER, connect_unspecified),
     CHECK("tcp.attempt.permitted", "RFC 6062 5.3",
           "A permitted peer's connection comes as ConnectionAttempt with its address.", VIA_TCP,
           NEEDS_USER, attempt),

@@ -2,16 +2,17 @@
 #include "cmd/conform/check.h"
 
 const struct check_group check_groups[] = {
-    {"STUN (RFC 8489)",          checks_stun},
-    {"STUN over TCP (RFC 8489)",                          checks_stream},
+    {"STUN (RFC 8489)",                 checks_stun},
+    {"STUN over TCP (RFC 8489)",                                 checks_stream},
     {"Credentials (RFC 8489)",checks_auth},
-    {"Allocate (RFC 8656)",   checks_alloc},
-    {"Refresh (RFC 8656)",                          checks_refresh},
+    {"Allocate (RFC 8656)",          checks_alloc},
+    {"Refresh (RFC 8656)",                                 checks_refresh},
     {"Permissions (RFC 8656)",            checks_perm},
-    {"Send and Data (RFC 8656)",       checks_data},
-    {"Channels (RFC 8656)",                          checks_channel},
-    {"TCP relays: Allocate (RFC 6062)",    checks_tcp_alloc},
-    {"TCP relays: connections (RFC 6062)", checks_tcp_connect},
-    {"TCP relays: data (RFC 6062)",                          checks_tcp_data},
+    {"Send and Data (RFC 8656)",              checks_data},
+    {"Channels (RFC 8656)",                                 checks_channel},
+    {"TCP relays: Allocate (RFC 6062)",           checks_tcp_alloc},
+    {"TCP relays: connections (RFC 6062)",        checks_tcp_connect},
+    {"TCP relays: data (RFC 6062)",                                 checks_tcp_data},
+    {"Peers that must be refused (RFC 8656, RFC 6062)",checks_forbidden},
     {.title = NULL},
 };

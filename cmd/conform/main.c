@@ -176,6 +176,15 @@ static int run_json(struct run *r, struct conf *c)
     return err ? err : end;
 }
 
+static const char *why_not(int err)
+{
+    switch (err) {
+    case ERR_NOTFOUND: return "the server answers neither over UDP nor over TCP";
+    case ERR_AUTH: return "the server refuses --user with 401: check name and password";
+    default: return err_text(err);
+    }
+}
+
 static int run(struct conf *c)
 {
     struct run r = {.only = conf_text(c, "only", 0)};
@@ -192,9 +201,7 @@ static int run(struct conf *c)
     }
     int err = conf_bool(c, "json") ? run_json(&r, c) : run_text(&r, c);
     if (err) {
-        (void)fprintf(stderr, "causeway-conform: %s\n",
-                      err == ERR_NOTFOUND ? "the server answers neither over UDP nor over TCP"
-                                          : err_text(err));
+        (void)fprintf(stderr, "causeway-conform: %s\n", why_not(err));
         return 2;
     }
     return r.n[FAILED] ? 1 : 0;

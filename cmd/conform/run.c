@@ -31,6 +31,12 @@ static bool probe_turn(struct trial *t)
     return !is_over(t);
 }
 
+/* Or each check would fail for it. */
+static bool probe_user(struct trial *t)
+{
+    return code_of(ask(t, dial_server(t), REQ(ALLOCATE))) != 401; /* 400 is what is right */
+}
+
 static bool probe(struct run *r, struct trial *t, struct dial *d, enum via via,
                   bool (*fn)(struct trial *t))
 {
@@ -130,6 +136,11 @@ int run_all(struct run *r, struct report *report)
     }
     if (!err && !r->answers) {
         err = ERR_NOTFOUND;
+    }
+    enum via via = r->has_turn & VIA_TCP ? VIA_TCP : VIA_UDP;
+    if (!err && r->has_turn && r->target.user.name.len > 0 &&
+        !probe(r, t, d, via, probe_user)) {
+        err = ERR_AUTH;
     }
     for (const struct check_group *g = check_groups; g->title && !err; g++) {
         run_group(r, t, d, g, report);

@@ -19,5 +19,6 @@ struct report {
 };
 
 bool run_wants(const struct run *r, const struct check *c);
-/* ERR_NOTFOUND: nobody answers there. ERR_NOMEM, ERR_SYSTEM: no sockets. */
+/* ERR_NOTFOUND: nobody answers there. ERR_AUTH: the server refuses the user. ERR_NOMEM,
+ * ERR_SYSTEM: no sockets. */
 MUST_USE int run_all(struct run *r, struct report *report);

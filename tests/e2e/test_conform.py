@@ -60,7 +60,8 @@ def test_edge_passes_all(conform, edge):
     report, by_id = conform(edge("--peer-allow", "127.0.0.0/8"))
     assert outcomes(by_id, "fail") == {}
     # Half-closed relays are no skip here, nor is any feature.
-    assert {k[0] for k in outcomes(by_id, "skip")} == {"turn.permission.loopback"}
+    assert {k[0] for k in outcomes(by_id, "skip")} == {
+        "turn.permission.loopback", "turn.channel.loopback", "tcp.connect.loopback"}
     assert report["passed"] > 180
 
 
@@ -73,9 +74,11 @@ def test_edge_over_ip6(conform, edge):
 
 
 def test_policy_refuses_our_peer(conform, edge):
-    _, by_id = conform(edge(), "--only", "t*.*")
+    server = edge("--relay-address", EDGE, "--relay-address", "::1")  # IPv6 spellings as well
+    _, by_id = conform(server, "--only", "t*.*")
     assert outcomes(by_id, "fail") == {}
-    assert by_id["turn.permission.loopback", "udp"]["outcome"] == "pass"
+    for check in ("turn.permission.loopback", "turn.channel.loopback", "tcp.connect.loopback"):
+        assert by_id[check, "tcp"]["outcome"] == "pass"
     assert "refuses our peer" in by_id["turn.send.to-peer", "udp"]["why"]
 
 
@@ -254,7 +257,9 @@ def test_planted_fault(conform, stand_in, fault):
     assert all(c["why"] and c["exchange"] for c in wrong.values())
 
 
-def test_usage(conform):
+def test_usage(conform, edge):
+    wrong = conform.run(edge(), "--user", "turn:wrong")
+    assert wrong.returncode == 2 and "refuses --user" in wrong.stderr
     nobody = f"127.0.0.1:{free_port()}"
     assert conform.run(nobody, "--timeout", 100).returncode == 2
     assert conform.run().returncode == 2
