@@ -48,6 +48,11 @@ static const struct conf_option options[] = {
     {.name = "userdb",
      .type = CONF_FILE,
      .help = "an SQLite file with users and secrets in coturn's tables"},
+    {.name = "postgres",
+     .type = CONF_TEXT,
+     .secret = true,
+     .help =
+         "users and secrets in PostgreSQL, coturn's tables: hostaddr=... dbname=... user=..."},
     {.name = "user-cache",
      .type = CONF_NUMBER,
      .min = 1,
@@ -181,7 +186,7 @@ static const struct conf_option options[] = {
      .choices = "error|warn|info|debug",
      .preset = "info",
      .help = "the least that is logged"},
-    {.name = NULL                                                                },
+    {.name = NULL                                                                                       },
 };
 
 const struct conf_program edge_program = {

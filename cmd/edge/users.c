@@ -10,6 +10,7 @@
 
 #include "lib/turn/credentials.h"
 
+#include "run/user_postgres.h"
 #include "run/user_sqlite.h"
 
 enum {
@@ -171,13 +172,25 @@ static bool copy_text(struct conf *c, const char *name, char **out)
 
 static bool has_database(const struct edge_conf *e)
 {
-    return e->userdb;
+    return e->userdb || e->postgres;
+}
+
+static bool read_databases(struct edge_conf *e, struct conf *c)
+{
+    if (!copy_text(c, "userdb", &e->userdb) || !copy_text(c, "postgres", &e->postgres)) {
+        return false;
+    }
+    const char *wrong = e->postgres ? user_postgres_wrong(e->postgres) : NULL;
+    if (wrong) {
+        conf_fail(c, "postgres", 0, "%s", wrong);
+    }
+    return !wrong;
 }
 
 bool users_read(struct edge_conf *e, struct conf *c)
 {
     e->chain.cache_s = (uint32_t)conf_number(c, "user-cache");
-    if (!read_secrets(e, c) || !copy_text(c, "userdb", &e->userdb)) {
+    if (!read_secrets(e, c) || !read_databases(e, c)) {
         return false;
     }
     for (size_t i = 0; i < conf_count(c, "user"); i++) {
@@ -196,7 +209,7 @@ bool users_read(struct edge_conf *e, struct conf *c)
     if (e->n_users == 0 && e->n_secrets == 0 && !has_database(e)) {
         conf_fail(c, "user", 0,
                   "nobody could allocate: give a user, a user-file, "
-                  "a secret or a userdb");
+                  "a secret or a database");
         return false;
     }
     if (e->n_users == 0) {
@@ -227,8 +240,14 @@ void users_done(struct edge_conf *e)
         free(e->secret_bytes[i]);
     }
     e->n_secrets = 0;
-    free(e->userdb);
-    e->userdb = NULL;
+    char **texts[] = {&e->userdb, &e->postgres};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        if (*texts[i]) {
+            secret_wipe(*texts[i], strlen(*texts[i]));
+        }
+        free(*texts[i]);
+        *texts[i] = NULL;
+    }
 }
 
 void users_take(struct edge_conf *e, struct edge_conf *fresh)
@@ -264,6 +283,10 @@ static int add_stores(struct users *u, const struct edge_conf *e, struct loop *l
     int err = OK;
     if (e->userdb) {
         err = user_sqlite_new(&s, l, &e->log, e->userdb, e->run.server.realm);
+        err = err ? err : user_chain_add(u->chain, s);
+    }
+    if (e->postgres && !err) {
+        err = user_postgres_new(&s, l, &e->log, e->postgres, e->run.server.realm);
         err = err ? err : user_chain_add(u->chain, s);
     }
     return err;

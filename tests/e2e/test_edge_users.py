@@ -1,14 +1,20 @@
 """Who may use causeway-edge: shared secrets and databases, with coturn's own tools as counterpart."""
 import base64
+import glob
 import hashlib
 import hmac
+import os
+import pathlib
+import re
 import shutil
+import socket
 import subprocess
+import tempfile
 import time
 
 import pytest
 
-from conftest import TIMEOUT_S, need, wait_until
+from conftest import TIMEOUT_S, free_port, need, wait_until
 from turn_client import ALLOCATE, REFRESH, TRANSPORT, UDP, Turn
 
 pytestmark = pytest.mark.sanitized
@@ -99,7 +105,7 @@ def test_expiry_of_what_runs(edge, strict):
 
 
 def test_keys_in_place_of_passwords(edge):
-    key = hashlib.md5(f"turn:{REALM}:secret".encode()).hexdigest()
+    key = key_of("turn", "secret")
     _, server = edge("--user", f"turn:0x{key}")
     assert allocate(server, "turn", "secret") == 0
     assert allocate(server, "turn", f"0x{key}") == 401
@@ -185,6 +191,170 @@ def test_commands_on_the_file(edge, build, tmp_path):
     turnadmin("-a", "-u", "dave", "-p", "secret", "-r", REALM, "-b", db)
     assert run("user", "list") == ["alice", "bob", "dave"]
     assert allocate(server, "dave", "secret") == 0
+
+
+def key_of(user, password):
+    return hashlib.md5(f"{user}:{REALM}:{password}".encode()).hexdigest()
+
+
+class NotUtf8(str):
+    def encode(self, *_):
+        return b"\xff\xfe" + str(self).encode()
+
+
+class Postgres:
+    """A cluster of its own, in a folder of its own, on a free port."""
+    TABLES = """
+        CREATE TABLE turnusers_lt (realm varchar(127) default '', name varchar(512),
+                                   hmackey char(128), PRIMARY KEY (realm, name));
+        CREATE TABLE turn_secret (realm varchar(127) default '', value varchar(256),
+                                  PRIMARY KEY (realm, value));"""
+
+    def __init__(self):
+        found = sorted(glob.glob("/usr/lib/postgresql/*/bin/initdb"))
+        need(found, "needs Debian's postgresql")
+        self.bin = pathlib.Path(found[-1]).parent
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="causeway-pg-"))
+        self.as_user = []
+        if os.getuid() == 0:  # which PostgreSQL refuses to run as
+            shutil.chown(self.dir, "postgres", "postgres")
+            self.as_user = ["runuser", "-u", "postgres", "--"]
+        self.port = free_port()
+        self.data = self.dir / "data"
+        (self.dir / "pw").write_text("db-password")
+        (self.dir / "pw").chmod(0o644)
+        self.run("initdb", "-D", self.data, "-U", "turn", "-A", "scram-sha-256", "--pwfile",
+                 self.dir / "pw", "-E", "UTF8", "--no-sync")
+        self.start()
+        self.sql(self.TABLES)
+
+    def run(self, program, *args, **more):
+        got = subprocess.run([*self.as_user, self.bin / program, *map(str, args)], text=True,
+                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=self.dir,
+                             timeout=3 * TIMEOUT_S, **more)
+        assert got.returncode == 0, got.stdout
+        return got.stdout
+
+    def start(self):
+        log = self.dir / "log"
+        self.run("pg_ctl", "-D", self.data, "-w", "-l", log, "-o",
+                 f"-F -p {self.port} -k {self.dir} -c listen_addresses=127.0.0.1", "start")
+
+    def stop(self):
+        self.run("pg_ctl", "-D", self.data, "-m", "immediate", "stop")
+
+    def sql(self, text):
+        self.run("psql", "-h", self.dir, "-p", self.port, "-U", "turn", "-d", "postgres", "-q",
+                 "-v", "ON_ERROR_STOP=1", "-c", text, env={**os.environ, "PGPASSWORD": "db-password"})
+
+    @property
+    def conninfo(self):
+        return f"hostaddr=127.0.0.1 port={self.port} dbname=postgres user=turn password=db-password"
+
+    def add_user(self, name, password):
+        self.sql(f"INSERT INTO turnusers_lt VALUES ('{REALM}', '{name}', '{key_of(name, password)}')")
+
+    def del_user(self, name):
+        self.sql(f"DELETE FROM turnusers_lt WHERE name = '{name}'")
+
+    def add_secret(self, value):
+        self.sql(f"INSERT INTO turn_secret VALUES ('{REALM}', '{value}')")
+
+    def del_secret(self, value):
+        self.sql(f"DELETE FROM turn_secret WHERE value = '{value}'")
+
+    def close(self):
+        try:
+            self.stop()
+        finally:
+            shutil.rmtree(self.dir)
+
+
+DATABASES = {"postgres": Postgres}
+
+
+@pytest.fixture(scope="module", params=DATABASES)
+def database(request):
+    d = DATABASES[request.param]()
+    d.option = f"--{request.param}"
+    yield d
+    d.close()
+
+
+def test_database(edge, database):
+    d = database
+    d.add_user("alice", "secret")
+    d.add_secret("north-north")
+    p, server = edge(d.option, d.conninfo, "--user-cache", "1", "--user", "turn:secret")
+    p.wait_event("users-up", store=d.option[2:])
+    assert allocate(server, "alice", "secret") == 0
+    assert allocate(server, "alice", "wrong") == 401
+    assert allocate(server, "nobody", "secret") == 401
+    for name in ("' OR '1'='1", "alice'; DROP TABLE turnusers_lt; --", "a b\r\nGET x", "\xff\xfe",
+                 "%s%n", "$1", "a\\0b", NotUtf8("x"), "x" * 128, "*", "alice/key"):
+        assert allocate(server, name, "secret") == 401
+    assert allocate(server, *timed("north-north")) == 0
+    assert allocate(server, *timed("east-east")) == 401
+    ok, text = uclient(server, "-u", "alice", "-w", "wrong")
+    assert not ok, text
+    # Somebody goes, and so does a secret.
+    d.del_user("alice")
+    d.add_secret("south-south")
+    d.del_secret("north-north")
+    wait_until("refused", lambda: allocate(server, "alice", "secret") == 401, timeout=5)
+    wait_until("the new secret", lambda: allocate(server, *timed("south-south")) == 0, timeout=5)
+    assert allocate(server, *timed("north-north")) == 401
+    assert not any("db-password" in line or "north" in line for line in p.lines)
+
+
+def test_database_goes_and_comes_back(edge, database):
+    d = database
+    d.add_user("bob", "secret")
+    p, server = edge(d.option, d.conninfo, "--user-cache", "1", "--user", "turn:secret")
+    t = Turn(server, "bob", "secret", realm=REALM.encode())
+    t.allocate(UDP)
+    d.stop()
+    p.wait_event("users-down", store=d.option[2:])
+    # What runs goes on; the configuration's users do not notice.
+    wait_until("no new ones", lambda: allocate(server, "bob", "secret") == 500, timeout=5)
+    assert t.ask(REFRESH).code == 0
+    assert allocate(server, "turn", "secret") == 0
+    d.start()
+    wait_until("back", lambda: allocate(server, "bob", "secret") == 0, timeout=40)
+    assert t.ask(REFRESH).code == 0
+
+
+def test_database_refuses(edge, database):
+    d = database
+    wrong = d.conninfo.replace("db-password", "not-it")
+    p, server = edge(d.option, wrong, "--user", "turn:secret")
+    why = p.wait_event("users-down", store=d.option[2:])["why"]
+    assert "not-it" not in why and why
+    assert allocate(server, "turn", "secret") == 0
+    assert allocate(server, "alice", "secret") == 500
+
+
+def test_database_that_says_nothing(edge, database):
+    """A host that takes the connection and is silent: nobody waits for longer than 3 s."""
+    d = database
+    with socket.create_server(("127.0.0.1", 0)) as s:
+        silent = re.sub(r"port=\d+", f"port={s.getsockname()[1]}", d.conninfo)
+        p, server = edge(d.option, silent, "--user", "turn:secret")
+        began = time.monotonic()
+        assert allocate(server, "alice", "secret") == 500
+        assert time.monotonic() - began < 6
+        assert allocate(server, "turn", "secret") == 0
+        p.wait_event("users-down", store=d.option[2:])
+
+
+@pytest.mark.parametrize("option, value, why", [
+    ("--postgres", "host=db.example.com dbname=turn", "host= must be an address"),
+    ("--postgres", "nonsense", "no connection string"),
+    ("--postgres", "service=turn", "service="),
+])
+def test_wrong_databases(build, option, value, why):
+    got = causeway(build, "--listen", f"{EDGE}:0", option, value, "--check")
+    assert got.returncode == 2 and why in got.stderr, got.stderr
 
 
 def test_file_goes_away(edge, build, tmp_path):

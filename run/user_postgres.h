@@ -1,0 +1,12 @@
+/* Users in PostgreSQL, in coturn's tables. */
+#pragma once
+
+#include "run/user_store.h"
+
+/* `conninfo` as libpq has it; addresses only, since looking up a name would hold the loop.
+ * Connects from the loop, and again whenever the connection is lost. ERR_MALFORMED when
+ * user_postgres_wrong() has something to say. */
+MUST_USE int user_postgres_new(struct user_store **out, struct loop *l, const struct log *log,
+                               const char *conninfo, struct slice realm);
+/* NULL, or what is wrong with it; the text is a literal. */
+const char *user_postgres_wrong(const char *conninfo);
