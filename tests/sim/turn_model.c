@@ -109,11 +109,17 @@ static bool goes_to(const struct turn_action *a, const struct turn_conn *c)
     return a->conn == c->id && addr_eq(&a->addr, &c->client) && addr_eq(&a->local, &c->local);
 }
 
+bool model_is_signed(const struct stun_msg *m)
+{
+    return m->covered < m->n_attrs && m->at[m->covered].type == STUN_MESSAGE_INTEGRITY;
+}
+
 /* Only what goes to somebody unknown over UDP may do without a fingerprint. */
 static bool ends_well(const struct turn_conn *c, const struct stun_msg *m)
 {
-    bool is_bare = !stun_has(m, STUN_FINGERPRINT) && !stun_has(m, STUN_MESSAGE_INTEGRITY);
-    return stun_fingerprint_ok(m) || (is_bare && c->transport == TURN_UDP);
+    bool has_fingerprint = m->n_attrs > 0 && m->at[m->n_attrs - 1].type == STUN_FINGERPRINT;
+    bool is_bare = !has_fingerprint && !model_is_signed(m) && c->transport == TURN_UDP;
+    return is_bare || stun_fingerprint_ok(m);
 }
 
 bool model_take_reply(struct model *m, const struct turn_conn *c, uint16_t method,
@@ -145,7 +151,9 @@ void model_want_error(struct model *m, const struct turn_conn *c, uint16_t metho
     struct slice reason;
     uint16_t code = 0;
     if (!model_take_reply(m, c, method, tid, &out)) {
-        model_fault(m, "no answer where an error is due");
+        if (!m->crypto_failed) {
+            model_fault(m, "no answer where an error is due");
+        }
         return;
     }
     bool known = false;
@@ -166,7 +174,9 @@ bool model_want_success(struct model *m, const struct turn_conn *c, uint16_t met
                         const struct stun_tid *tid, uint8_t user, struct stun_msg *out)
 {
     if (!model_take_reply(m, c, method, tid, out)) {
-        model_fault(m, "no answer where success is due");
+        if (!m->crypto_failed) {
+            model_fault(m, "no answer where success is due");
+        }
         return false;
     }
     if (out->cls != STUN_SUCCESS || stun_check_integrity(out, &m->users[user].key)) {
@@ -269,14 +279,18 @@ void model_want_allocated(struct model *m, struct m_alloc *a)
         return;
     }
     bool has_token = stun_get_u64(&out, STUN_RESERVATION_TOKEN, &token) == OK;
-    if (a->reserve && has_token) { /* the first answer */
+    if (a->token == 0 && has_token) {
         a->token = token;
+        for (size_t i = 0; i < MODEL_ALLOCS; i++) {
+            struct m_reserve *r = &m->reserves[i];
+            r->token = r->id == a->kept ? token : r->token;
+        }
     }
     if (stun_get_addr(&out, STUN_XOR_RELAYED_ADDRESS, &relayed) ||
         stun_get_addr(&out, STUN_XOR_MAPPED_ADDRESS, &mapped) ||
         stun_get_u32(&out, STUN_LIFETIME, &lifetime_s) || !addr_eq(&relayed, &a->told) ||
         !addr_eq(&mapped, &a->conn.client) || lifetime_s != a->lifetime_s ||
-        has_token != (a->token != 0) || (has_token && token != a->token)) {
+        has_token != (a->kept != 0) || (has_token && token != a->token)) {
         model_fault(m, "the answer to Allocate says something else");
     }
 }
@@ -301,11 +315,9 @@ void model_relay_opened(struct model *m, turn_id relay, const struct addr *bound
         a->told.port = bound->port;
     }
     a->expires_ms = m->now_ms + (uint64_t)a->lifetime_s * SECOND;
-    model_want_allocated(m, a);
     for (size_t i = 0; i < MODEL_ALLOCS && a->reserve; i++) {
         if (m->reserves[i].id == 0) {
             m->reserves[i] = (struct m_reserve){.id = a->reserve,
-                                                .token = a->token,
                                                 .user = a->user,
                                                 .family = a->family,
                                                 .expires_ms = m->now_ms + 30 * SECOND};
@@ -313,6 +325,7 @@ void model_relay_opened(struct model *m, turn_id relay, const struct addr *bound
             m->count[COUNT_RESERVED]++;
         }
     }
+    model_want_allocated(m, a);
     m->count[COUNT_OPENED]++;
 }
 
@@ -345,6 +358,9 @@ static void want_attempt(struct model *m, struct m_link *l)
     struct act *act = model_take(m, TURN_DO_SEND, 0);
     struct stun_msg out;
     struct addr peer;
+    if (!act && m->crypto_failed) {
+        return;
+    }
     if (!act || stun_parse(&out, act->a.body, &stun_wire_rfc8489) ||
         out.method != STUN_CONNECTION_ATTEMPT || out.cls != STUN_INDICATION ||
         stun_get_u32(&out, STUN_CONNECTION_ID, &l->cid) ||
@@ -518,4 +534,6 @@ void model_settle(struct model *m)
 {
     check_unasked(m);
     model_check_numbers(m);
+    m->count[COUNT_CRYPTO_FAILED] += m->crypto_failed;
+    m->crypto_failed = false;
 }

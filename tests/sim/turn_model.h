@@ -73,13 +73,15 @@ struct m_user {
 struct m_alloc {
     bool is_live, is_open;
     turn_id relay, reserve; /* reserve: until it is open */
+    turn_id kept;           /* the port that was reserved with it, for good */
     struct turn_conn conn;
     uint8_t user, family;
     struct stun_tid tid;
     enum turn_transport transport;
     struct addr told;
     uint32_t lifetime_s;
-    uint64_t token, expires_ms;
+    uint64_t token; /* of `kept`; 0: not told yet */
+    uint64_t expires_ms;
     uint64_t key_until_ms; /* then its user's key is asked for again */
 };
 
@@ -158,7 +160,8 @@ struct model {
     uint8_t bytes[MODEL_BYTES]; /* the bodies of `acts` */
     uint64_t unproven_at_s; /* the second that these are of: answers over UDP to nobody known */
     uint32_t unproven_all, unproven[256]; /* by the last byte of the client's address */
-    bool keeps_permissions;               /* a planted fault of the model's own */
+    bool crypto_failed;     /* in this event: an answer may be missing, or be a refusal */
+    bool keeps_permissions; /* a planted fault of the model's own */
     uint64_t count[COUNT_ALL];
     char fault[MODEL_LINE]; /* the first one; empty: none */
     char line[MODEL_LINES][MODEL_LINE];
@@ -194,6 +197,7 @@ size_t model_live_allocs(const struct model *m);
 
 /* Between the files of the model. */
 struct act *model_take(struct model *m, enum turn_do what, turn_id id);
+bool model_is_signed(const struct stun_msg *m);
 /* Takes the answer to `tid`. False when there is none. */
 bool model_take_reply(struct model *m, const struct turn_conn *c, uint16_t method,
                       const struct stun_tid *tid, struct stun_msg *out);

@@ -143,6 +143,7 @@ static void want_open(struct model *m, const struct frame *f, uint64_t until_ms)
     *a = (struct m_alloc){.is_live = true,
                           .relay = o->relay,
                           .reserve = o->open.reserve,
+                          .kept = o->open.reserve,
                           .conn = f->conn,
                           .user = q->user,
                           .family = family,
@@ -313,7 +314,8 @@ static void judge_bind(struct model *m, const struct frame *f, const struct m_al
     struct m_link *l = NULL;
     for (size_t i = 0; i < MODEL_LINKS && f->facts.has_cid; i++) {
         struct m_link *at = &m->links[i];
-        bool is_it = at->alloc && at->state == LINK_WAITING && at->cid == f->facts.cid;
+        bool is_it =
+            at->alloc && at->state == LINK_WAITING && at->cid != 0 && at->cid == f->facts.cid;
         l = is_it ? at : l;
     }
     if (!l || f->conn.transport != TURN_TCP || a || l->alloc->user != f->facts.user) {
@@ -339,16 +341,36 @@ static bool nonce_fresh(struct model *m, uint32_t made_s)
     return fresh;
 }
 
+/* Without memory neither a signature nor a nonce can be checked, nor a user counted. */
+static bool is_refused(struct model *m, const struct frame *f, bool *is_signed)
+{
+    struct stun_msg out;
+    struct slice reason;
+    uint16_t code;
+    for (size_t i = 0; i < m->n_acts && m->crypto_failed; i++) {
+        const struct turn_action *a = &m->acts[i].a;
+        if (a->what != TURN_DO_SEND || stun_parse(&out, a->body, &stun_wire_rfc8489) ||
+            memcmp(out.tid.b, f->facts.tid.b, out.tid.len) != 0 ||
+            stun_get_error(&out, &code, &reason)) {
+            continue;
+        }
+        *is_signed = model_is_signed(&out);
+        return code == 401 || code == 438 || (code == 508 && f->facts.method == STUN_ALLOCATE);
+    }
+    return false;
+}
+
 void model_judge(struct model *m, const struct frame *f, bool key_is_right, uint64_t until_ms)
 {
     const struct ask_facts *q = &f->facts;
     struct m_alloc *a = model_alloc_of(m, &f->conn);
-    if (q->cred == CRED_FORGED_NONCE && key_is_right) {
-        deny(m, f); /* who has the password is known, whatever the nonce */
-        return;
-    }
-    if (q->cred != CRED_GOOD || !key_is_right) {
-        deny_unproven(m, f);
+    bool is_known = key_is_right && (q->cred == CRED_GOOD || q->cred == CRED_FORGED_NONCE);
+    if (is_refused(m, f, &is_known) || !is_known || q->cred != CRED_GOOD) {
+        if (is_known) {
+            deny(m, f);
+        } else {
+            deny_unproven(m, f);
+        }
         return;
     }
     if (!nonce_fresh(m, q->nonce_s) || (a && a->user != q->user)) {

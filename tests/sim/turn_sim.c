@@ -8,6 +8,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "tests/sim/alloc_fault.h"
+
 enum {
     SHRINK_RUNS = 500,
     PLANT_RUNS = 40 /* within which a planted fault must show */
@@ -225,7 +227,7 @@ int main(int argc, char **argv)
     struct options o = {.seed = 1, .steps = 2000, .runs = 50};
     struct sim_result *r = calloc(1, sizeof *r);
     listen_for_death();
-    if (!r || !read_options(&o, argc, argv)) {
+    if (!r || !alloc_fault_hook_crypto() || !read_options(&o, argc, argv)) {
         fprintf(stderr, "usage: turn_sim [--seed N] [--steps N] [--runs N] [--seconds S] "
                         "[--plant NAME | --plant each]\n");
         free(r);

@@ -113,9 +113,17 @@ static bool tamper(struct world *w, struct turn_action *a)
     return true;
 }
 
+/* Now and then libcrypto runs out of memory; not where silence may have another reason. */
+static void before_input(struct world *w)
+{
+    bool fails = world_chance(w, 2) && w->m.cfg.max_unproven_per_s == 0;
+    alloc_fault_crypto_at(fails ? 1 + world_pick(w, 30) : 0);
+}
+
 static void pull(struct world *w)
 {
     struct turn_action a;
+    w->m.crypto_failed |= alloc_fault_crypto_done();
     while (turn_server_next(w->s, &a)) {
         if (tamper(w, &a)) {
             model_act(&w->m, &a);
@@ -162,6 +170,7 @@ static void from_client(struct world *w, const struct frame *f)
                w->m.users[q->user].name, q->cred, q->tid.b[0], q->tid.b[1], q->lifetime_s,
                q->n_peers ? ", with a peer" : "");
     alloc_fault_forbid(true);
+    before_input(w);
     int err = turn_server_from_client(w->s, core_now(w), &f->conn, slice_of(exact + 1, f->len));
     alloc_fault_forbid(false);
     if ((err == ERR_MALFORMED) != (q->kind == ASK_NOISE && f->conn.transport == TURN_TCP)) {
@@ -279,6 +288,7 @@ static void key_found(struct world *w, turn_id ticket)
                answer == KEY_RIGHT   ? u->name
                : answer == KEY_WRONG ? "none that is right"
                                      : "nobody knows");
+    before_input(w);
     turn_server_keys(w->s, core_now(w), ticket, answer == KEY_UNKNOWN ? NULL : &keys);
     pull(w);
     /* Whoever planted the key, the model knows no such user. */
@@ -296,6 +306,7 @@ static void relay_opened(struct world *w, turn_id relay, uint8_t family)
     const struct addr *bound = world_chance(w, 95) ? &at : NULL;
     model_tell(&w->m, "  relay %llx %s", (unsigned long long)relay,
                bound ? "opened" : "could not be opened");
+    before_input(w);
     turn_server_relay_opened(w->s, core_now(w), relay, bound);
     pull(w);
     model_relay_opened(&w->m, relay, bound);
@@ -308,6 +319,7 @@ static void tcp_opened(struct world *w, turn_id link)
     turn_id told = planted(w, PLANT_STALE_AS_NEW) ? w->ids[world_pick(w, WORLD_IDS)] : link;
     model_tell(&w->m, "  link %llx %s", (unsigned long long)link,
                ok ? "connected" : "did not connect");
+    before_input(w);
     turn_server_tcp_opened(w->s, core_now(w), link, ok);
     pull(w);
     model_tcp_opened(&w->m, told, ok);
@@ -317,6 +329,7 @@ static void tcp_opened(struct world *w, turn_id link)
 static void tcp_closed(struct world *w, turn_id link)
 {
     model_tell(&w->m, "  link %llx closed by its peer", (unsigned long long)link);
+    before_input(w);
     turn_server_tcp_closed(w->s, core_now(w), link);
     pull(w);
     model_tcp_closed(&w->m, link);
@@ -347,6 +360,7 @@ static void peer_connects(struct world *w)
     peer.port = (uint16_t)(peer.port + world_pick(w, 8));
     model_tell(&w->m, "  peer port %u connects to relay %llx", peer.port,
                (unsigned long long)relay);
+    before_input(w);
     turn_id link = turn_server_tcp_accepted(w->s, core_now(w), relay, &peer);
     remember(w, link);
     pull(w);
@@ -403,6 +417,7 @@ static void tick(struct world *w)
 {
     size_t n = 0;
     while (turn_server_deadline_ms(w->s) <= core_now(w) && n++ < TICKS_MAX) {
+        before_input(w);
         turn_server_tick(w->s, core_now(w));
         pull(w);
     }
@@ -446,7 +461,9 @@ static void time_passes(struct world *w, uint64_t ms)
 static void step(struct world *w)
 {
     uint32_t what = world_pick(w, 100);
-    if (what < 35) {
+    if (w->n_pending > WORLD_PENDING - 16) { /* late, but not for ever */
+        answer(w);
+    } else if (what < 35) {
         client_speaks(w);
     } else if (what < 60) {
         datagram_arrives(w);

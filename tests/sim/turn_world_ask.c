@@ -82,7 +82,7 @@ static void pick_allocate(struct world *w, const struct endpoint *e, struct ask_
     q->token = world_pick(w, UINT32_MAX);
     for (size_t i = 0; i < MODEL_ALLOCS && q->has_token; i++) {
         const struct m_reserve *r = &w->m.reserves[i];
-        q->token = r->id && world_chance(w, 90) ? r->token : q->token;
+        q->token = r->id && r->token && world_chance(w, 90) ? r->token : q->token;
     }
 }
 
