@@ -175,6 +175,13 @@ static const struct conf_option options[] = {
      .unit = "seconds",
      .preset = "10",
      .help = "allocations may go on for so long after SIGTERM"},
+    {.name = "metrics",
+     .type = CONF_ADDR,
+     .help = "where Prometheus gets /metrics, over plain HTTP; a loopback address"},
+    {.name = "metrics-anywhere",
+     .type = CONF_BOOL,
+     .preset = "off",
+     .help = "metrics may be at another address than loopback: anybody there can read them"},
     {.name = "log",
      .type = CONF_CHOICE,
      .choices = "text|json",
@@ -186,7 +193,7 @@ static const struct conf_option options[] = {
      .choices = "error|warn|info|debug",
      .preset = "info",
      .help = "the least that is logged"},
-    {.name = NULL                                                                                       },
+    {.name = NULL                                                             },
 };
 
 const struct conf_program edge_program = {
@@ -409,6 +416,22 @@ static bool read_control(struct edge_conf *e, struct conf *c)
     return true;
 }
 
+static bool read_metrics(struct edge_conf *e, struct conf *c)
+{
+    if (conf_count(c, "metrics") == 0) {
+        return true;
+    }
+    e->metrics = conf_addr(c, "metrics", 0);
+    const char *kind = addr_special(&e->metrics);
+    if (!conf_bool(c, "metrics-anywhere") && (!kind || strcmp(kind, "loopback") != 0)) {
+        conf_fail(c, "metrics", 0,
+                  "must be a loopback address: there is no login. metrics-anywhere = on if "
+                  "something else keeps strangers out");
+        return false;
+    }
+    return true;
+}
+
 bool edge_conf_read(struct edge_conf *e, struct conf *c)
 {
     static const enum log_level levels[] = {LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG};
@@ -421,6 +444,7 @@ bool edge_conf_read(struct edge_conf *e, struct conf *c)
     e->run.log = &e->log;
     e->run.server.policy = &e->policy;
     return read_listen(e, c) && read_relays(e, c) && read_limits(e, c) && read_control(e, c) &&
+           read_metrics(e, c) &&
            read_nets(c, "peer-allow", e->policy.allow, &e->policy.n_allow) &&
            read_nets(c, "peer-deny", e->policy.deny, &e->policy.n_deny) && users_read(e, c);
 }

@@ -32,6 +32,7 @@ struct edge_conf {
     mode_t control_mode;
     bool control_is_default;
     uint32_t drain_limit_s;
+    struct addr metrics; /* family 0: none */
 };
 
 /* False after conf_fail(). `e` needs edge_conf_done() in any case. */

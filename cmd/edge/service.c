@@ -9,6 +9,7 @@
 #include "lib/base/text.h"
 
 #include "run/turn_ctl.h"
+#include "run/turn_metrics.h"
 
 #include "cmd/edge/users.h"
 
@@ -21,6 +22,7 @@ struct service {
     struct loop *loop;
     struct users users; /* and the server they are for */
     struct turn_ctl *ctl;
+    struct turn_metrics *metrics;
     struct loop_timer *limit; /* of draining after SIGTERM */
     bool is_draining, is_ending;
 };
@@ -186,6 +188,9 @@ static int start(struct service *s)
     err = err ? err : loop_on_signal(s->loop, SIGINT, on_interrupt, s);
     err = err ? err : loop_on_signal(s->loop, SIGHUP, on_hangup, s);
     err = err ? err : start_server(s);
+    if (!err && s->conf.metrics.family) {
+        err = turn_metrics_new(&s->metrics, s->loop, s->users.server, &s->conf.metrics, s->log);
+    }
     return err ? err : start_control(s);
 }
 
@@ -202,6 +207,7 @@ int service_run(struct conf *options, int argc, char **argv)
             LOG_N("allocations", turn_run_stats(s.users.server).allocations));
     }
     turn_ctl_free(s.ctl);
+    turn_metrics_free(s.metrics);
     turn_run_free(s.users.server);
     users_stop(&s.users);
     loop_timer_free(s.limit);

@@ -12,7 +12,7 @@ import tempfile
 
 # Which files log for which table. A file of run/ or cmd/ with a LOG() must be here.
 TABLES = {
-    "causeway-edge": ["cmd/edge", "run/turn_ctl", "run/turn_run", "run/user_"],
+    "causeway-edge": ["cmd/edge", "run/turn_ctl", "run/turn_metrics", "run/turn_run", "run/user_"],
     "causeway-meet": ["cmd/meet", "run/web_run"],
     "SIP, TURN and ICE of causeway-meet and causeway-lab": [
         "run/sip_run", "run/turn_client_run", "run/ice_run", "run/share_run", "run/xdata_run"],

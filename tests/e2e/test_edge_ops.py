@@ -3,6 +3,8 @@ import contextlib
 import hashlib
 import json
 import os
+import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -302,3 +304,151 @@ def test_a_bad_reload_changes_nothing_and_says_what_is_wrong(edge, opened, conf,
     assert all(w in got.stderr for w in words), got.stderr
     assert all(w in e.program.wait_event("reload-failed")["why"] for w in words)
     assert asked(e, opened) == 0 and asked(e, opened, password="new") == 401
+
+
+def http(address, request):
+    """All that comes back."""
+    with socket.create_connection(address, TIMEOUT_S) as s:
+        s.sendall(request)
+        got = b""
+        with contextlib.suppress(ConnectionResetError):
+            while more := s.recv(65536):
+                got += more
+        return got
+
+
+@pytest.fixture
+def measured(edge):
+    """(edge, where its metrics are)"""
+    e = edge("--metrics", "127.0.0.1:0")
+    at = e.program.wait_event("metrics-listening")["addr"]
+    return e, ("127.0.0.1", int(at.rsplit(":", 1)[1]))
+
+
+def page_of(address):
+    head, _, body = http(address, b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 OK\r\n") and b"version=0.0.4" in head
+    assert b"Content-Length: %d\r\n" % len(body) in head
+    return body.decode()
+
+
+LABEL = r'[a-z_]+="[^"\\\n]*"'
+SAMPLE = re.compile(rf"(causeway_[a-z_]+)(\{{{LABEL}(?:,{LABEL})*\}})? (\d+)")
+
+
+def figures(address):
+    """{name with labels: value}; the exposition format is checked on the way."""
+    out, kinds = {}, {}
+    text = page_of(address)
+    assert text.endswith("\n")
+    for line in text.splitlines():
+        if line.startswith("# HELP "):
+            assert re.fullmatch(r"# HELP causeway_[a-z_]+ \S.*", line)
+        elif line.startswith("# TYPE "):
+            name, kind = re.fullmatch(r"# TYPE (causeway_[a-z_]+) (gauge|counter)", line).groups()
+            assert name not in kinds and name.endswith("_total") == (kind == "counter")
+            kinds[name] = kind
+        else:
+            m = SAMPLE.fullmatch(line)
+            assert m, line
+            assert list(kinds)[-1] == m[1], "a sample stands below its TYPE"
+            key = m[1].removeprefix("causeway_") + (m[2] or "")
+            assert key not in out
+            out[key] = int(m[3])
+    return out
+
+
+def test_metrics_move_by_what_was_done(measured, opened):
+    e, at = measured
+    before = figures(at)
+    control, peer, data = joined(e.address, opened)
+    peer.sendall(b"x" * 5000)
+    assert data.exactly(5000)
+    data.s.sendall(b"y" * 70)
+    assert peer.recv(70)
+    assert control.permit("10.0.0.1") == 403
+    assert asked(e, opened, password="guess") == 401
+    udp = opened(tc.Turn(e.address))
+    relay = udp.allocate(tc.UDP)
+    assert udp.permit(PEER) == 0
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as far:
+        far.bind((PEER, 0))
+        for n in (100, 200):
+            far.sendto(b"z" * n, relay)
+            # A Data indication: head, XOR-PEER-ADDRESS, DATA.
+            assert udp.exactly(20 + 12 + 4 + n).endswith(b"z" * n)
+    now = figures(at)
+    moved = {k: v - before.get(k, 0) for k, v in now.items() if v != before.get(k, 0)}
+    moved.pop("uptime_seconds", None)
+    assert moved == {
+        "allocations": 2, "allocations_total": 2, "permissions": 2, "client_connections": 3,
+        "peer_connections": 1, "auth_failures_total": 1,
+        'requests_total{method="allocate",result="success"}': 2,
+        'requests_total{method="allocate",result="401"}': 4,
+        'requests_total{method="create-permission",result="success"}': 2,
+        'requests_total{method="create-permission",result="403"}': 1,
+        'requests_total{method="connection-bind",result="success"}': 1,
+        'refusals_total{reason="no credentials"}': 3,
+        'refusals_total{reason="wrong password"}': 1, 'refusals_total{reason="private"}': 1,
+        'relayed_bytes_total{relay="tcp",to="client"}': 5000,
+        'relayed_bytes_total{relay="tcp",to="peer"}': 70,
+        'relayed_bytes_total{relay="udp",to="client"}': 300,
+        'relayed_packets_total{relay="udp",to="client"}': 2,
+    }
+    control.close()
+    e.program.wait_event("release")
+    after = figures(at)
+    assert after["allocations"] == 1 and after["peer_connections"] == 0
+    # What ended still counts.
+    assert after['relayed_bytes_total{relay="tcp",to="client"}'] == 5000
+
+
+@pytest.mark.skipif(not shutil.which("promtool"), reason="no promtool here")
+def test_promtool_finds_nothing_to_complain_about(measured, opened):
+    e, at = measured
+    joined(e.address, opened)
+    got = subprocess.run(["promtool", "check", "metrics"], input=page_of(at), text=True,
+                         capture_output=True, timeout=TIMEOUT_S)
+    assert got.returncode == 0 and not got.stderr.strip(), got.stdout + got.stderr
+
+
+@pytest.mark.parametrize("request_, status", [
+    (b"GET / HTTP/1.1\r\n\r\n", b"404"), (b"GET /metrics/ HTTP/1.1\r\n\r\n", b"404"),
+    (b"POST /metrics HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello", b"405"),
+    (b"GET /metrics\r\n\r\n", b"400"), (b"GET /metrics HTTP/2.0\r\n\r\n", b"400"),
+    (b"GET  /metrics HTTP/1.1\r\n\r\n", b"200"), (b"GET /metrics?a=b HTTP/1.1\r\n\r\n", b"200"),
+    (b"\r\n\r\n", b"400"), (b"\0\xff\r\n\r\n", b"400"), (b"\x16\x03\x01" * 1500, b"431"),
+    (b"GET /metrics HTTP/1.1\r\n" + b"a: b\r\n" * 1000, b"431"), (b"x" * 100000, b"431")])
+def test_the_metrics_port_answers_or_refuses(measured, request_, status):
+    e, at = measured
+    assert http(at, request_).startswith(b"HTTP/1.1 " + status)
+    assert figures(at)["allocations"] == 0
+
+
+def test_head_has_no_body_and_bytes_may_trickle(measured):
+    _, at = measured
+    head = http(at, b"HEAD /metrics HTTP/1.1\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200") and head.endswith(b"\r\n\r\n")
+    with socket.create_connection(at, TIMEOUT_S) as s:
+        for b in b"GET /metrics HTTP/1.0\r\n\r\n":
+            s.sendall(bytes([b]))
+        assert s.recv(12) == b"HTTP/1.1 200"
+
+
+def test_silent_clients_of_metrics_are_few_and_short_lived(measured):
+    _, at = measured
+    with contextlib.ExitStack() as stack:
+        silent = [stack.enter_context(socket.create_connection(at, TIMEOUT_S)) for _ in range(20)]
+        assert all(ended(s) for s in silent[16:])
+        assert all(ended(s) for s in silent), "after 5 s"
+    assert figures(at)["allocations"] == 0
+
+
+def test_metrics_stay_on_loopback_unless_told(build):
+    path = build / "cmd/edge/causeway-edge"
+    usual = [path, "--check", "--listen", f"{EDGE}:0", "--user", "a:b", "--metrics"]
+    for more, status in [(["0.0.0.0:9641"], 2), (["192.0.2.1:9641"], 2), (["8.8.8.8:9641"], 2),
+                         (["[::1]:9641"], 0), (["0.0.0.0:9641", "--metrics-anywhere"], 0)]:
+        got = subprocess.run([*usual, *more], capture_output=True, text=True, timeout=TIMEOUT_S)
+        assert got.returncode == status, (more, got.stderr)
+        assert status == 0 or "loopback" in got.stderr
