@@ -348,3 +348,13 @@ void alloc_end(struct turn_server *s, struct alloc *a, const char *event, const 
     action_put(s, TURN_DO_RELAY_CLOSE)->relay = pool_id(&s->allocs, a);
     alloc_forget(s, a);
 }
+
+void alloc_cut(struct turn_server *s, struct alloc *a, const char *event, const char *why)
+{
+    turn_id conn = a->conn.transport == TURN_TCP ? a->conn.id : 0;
+    alloc_end(s, a, event, why);
+    if (conn) {
+        auth_drop_conn(s, conn);
+        action_put(s, TURN_DO_CONN_CLOSE)->conn = conn;
+    }
+}

@@ -228,6 +228,8 @@ void alloc_request(struct turn_server *s, struct call *c);
 void alloc_refresh(struct turn_server *s, struct call *c);
 /* Ends it with all that hangs on it. `event` and `why` are for the log. */
 void alloc_end(struct turn_server *s, struct alloc *a, const char *event, const char *why);
+/* And closes its control connection, with what waits on that. */
+void alloc_cut(struct turn_server *s, struct alloc *a, const char *event, const char *why);
 void reserve_end(struct turn_server *s, struct reserve *r);
 
 /* perm.c */

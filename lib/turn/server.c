@@ -242,16 +242,6 @@ void turn_server_conn_gone(struct turn_server *s, uint64_t now_ms, turn_id conn)
     }
 }
 
-static void alloc_expired(struct turn_server *s, struct alloc *a)
-{
-    turn_id conn = a->conn.transport == TURN_TCP ? a->conn.id : 0;
-    alloc_end(s, a, "expire", NULL);
-    if (conn) {
-        auth_drop_conn(s, conn);
-        action_put(s, TURN_DO_CONN_CLOSE)->conn = conn;
-    }
-}
-
 void turn_server_tick(struct turn_server *s, uint64_t now_ms)
 {
     s->now_ms = now_ms;
@@ -260,7 +250,7 @@ void turn_server_tick(struct turn_server *s, uint64_t now_ms)
         return;
     }
     switch ((enum timer_kind)t->kind) {
-    case TIMER_ALLOC: alloc_expired(s, TIMER_OWNER(t, struct alloc, timer)); break;
+    case TIMER_ALLOC: alloc_cut(s, TIMER_OWNER(t, struct alloc, timer), "expire", NULL); break;
     case TIMER_PERM: perm_end(s, TIMER_OWNER(t, struct perm, timer)); break;
     case TIMER_CHAN: chan_end(s, TIMER_OWNER(t, struct chan, timer)); break;
     case TIMER_PEER: tcp_late(s, TIMER_OWNER(t, struct peer, timer)); break;

@@ -66,11 +66,7 @@ int turn_server_kick(struct turn_server *s, uint64_t now_ms, turn_id id)
         return ERR_NOTFOUND;
     }
     s->now_ms = now_ms;
-    turn_id conn = a->conn.id;
-    alloc_end(s, a, "kick", "by the operator");
-    if (conn) {
-        action_put(s, TURN_DO_CONN_CLOSE)->conn = conn;
-    }
+    alloc_cut(s, a, "kick", "by the operator");
     return OK;
 }
 

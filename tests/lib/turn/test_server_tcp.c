@@ -314,9 +314,9 @@ static void a_connection_is_bound_once_whatever_waits(void **state)
     assert_int_equal(t->b.n_did, 0); /* it would be in the midst of the peer's bytes */
 }
 
-static void what_waits_ends_with_the_allocation_s_connection(void **state)
+/* `cut` ends the allocation and its connection. */
+static void check_what_waits(struct set *t, void (*cut)(struct set *t))
 {
-    struct set *t = *state;
     struct ask a;
     t->b.answers_late = true;
     ask_begin(&t->b, &a, STUN_ALLOCATE);
@@ -324,11 +324,32 @@ static void what_waits_ends_with_the_allocation_s_connection(void **state)
     /* Another user's, so that the allocation's own key does not do. */
     assert_int_equal(ask_end(&t->b, &a, &t->control, &t->b.other_key), 1);
     turn_id ticket = bench_did(&t->b, TURN_DO_FIND_KEY, 0)->key.ticket;
-    bench_tick_to(&t->b, t->b.now_ms + 600000);
+    cut(t);
     assert_true(bench_did(&t->b, TURN_DO_CONN_CLOSE, 0)->conn == 1);
     turn_server_key(t->b.s, t->b.now_ms, ticket, &t->b.other_key);
     bench_drain(&t->b);
     assert_int_equal(t->b.n_did, 0); /* no allocation on a closed connection */
+}
+
+static void expire(struct set *t)
+{
+    bench_tick_to(&t->b, t->b.now_ms + 600000);
+}
+
+static void kick(struct set *t)
+{
+    assert_int_equal(turn_server_kick(t->b.s, t->b.now_ms, t->relay), OK);
+    bench_drain(&t->b);
+}
+
+static void what_waits_ends_with_an_expired_connection(void **state)
+{
+    check_what_waits(*state, expire);
+}
+
+static void what_waits_ends_with_a_kicked_connection(void **state)
+{
+    check_what_waits(*state, kick);
 }
 
 int main(void)
@@ -343,7 +364,8 @@ int main(void)
         T(a_connect_that_fails_or_takes_too_long_is_447, setup),
         T(the_end_of_an_allocation_takes_its_connections_along, setup_any),
         T(a_connection_is_bound_once_whatever_waits, setup_any),
-        T(what_waits_ends_with_the_allocation_s_connection, setup),
+        T(what_waits_ends_with_an_expired_connection, setup),
+        T(what_waits_ends_with_a_kicked_connection, setup),
         T(random_events_leave_the_books_right, setup_any),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
