@@ -403,7 +403,8 @@ void model_tcp_accepted(struct model *m, turn_id relay, const struct addr *peer,
 {
     struct m_alloc *a = model_relay(m, relay);
     bool may = a && a->is_open && a->transport == TURN_TCP && peer->family == a->family &&
-               m->peer_ok(peer) && (m->cfg.tcp_accept_any || model_perm(m, a, peer));
+               m->peer_ok(peer, m->is_strict) &&
+               (m->cfg.tcp_accept_any || model_perm(m, a, peer));
     struct m_link *l = may ? model_new_link(m, a, peer) : NULL;
     if (!l) {
         if (link) {

@@ -148,7 +148,8 @@ struct model {
     struct turn_server *s;
     uint64_t now_ms, unix_s;
     struct m_user users[MODEL_USERS];
-    bool (*peer_ok)(const struct addr *peer); /* the policy, as the world means it */
+    bool (*peer_ok)(const struct addr *peer, bool is_strict); /* the policy, as it is meant */
+    bool is_strict, is_draining;
     struct m_alloc allocs[MODEL_ALLOCS];
     struct m_perm perms[MODEL_PERMS];
     struct m_chan chans[MODEL_CHANS];
@@ -185,6 +186,9 @@ void model_tcp_accepted(struct model *m, turn_id relay, const struct addr *peer,
 void model_tcp_closed(struct model *m, turn_id link);
 void model_conn_gone(struct model *m, turn_id conn);
 void model_ticked(struct model *m);
+void model_kick(struct model *m, turn_id relay, int err);
+void model_policy(struct model *m, bool is_strict);
+void model_sessions(struct model *m); /* asks, and compares */
 /* After each of the above: nothing unasked for, numbers right, the deadline true. */
 void model_settle(struct model *m);
 

@@ -55,7 +55,7 @@ static void grant(struct model *m, const struct frame *f)
 
 static bool may_reach(const struct model *m, const struct m_alloc *a, const struct addr *peer)
 {
-    return peer->family == a->family && m->peer_ok(peer);
+    return peer->family == a->family && m->peer_ok(peer, m->is_strict);
 }
 
 static uint32_t granted_s(const struct model *m, const struct ask_facts *q)
@@ -117,7 +117,7 @@ static bool may_allocate(struct model *m, const struct frame *f)
         return false;
     }
     bool family_ok = q->family <= ADDR_IP6 && (q->family != ADDR_IP6 || m->cfg.relay_ip6);
-    return family_ok && quota_left(m, q);
+    return family_ok && !m->is_draining && quota_left(m, q);
 }
 
 static void want_open(struct model *m, const struct frame *f, uint64_t until_ms)

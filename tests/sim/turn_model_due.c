@@ -120,6 +120,10 @@ void model_check_numbers(struct model *m)
     same(m, "TCP connections", st.tcp_connections, n_links);
     same(m, "unbound TCP connections", st.tcp_unbound, n_unbound);
     same(m, "allocations opened in all", st.allocations_total, m->count[COUNT_OPENED]);
+    same(m, "datagrams to peers", st.packets_to_peers,
+         m->count[COUNT_SENT] + m->count[COUNT_CHAN_SENT]);
+    same(m, "datagrams to clients", st.packets_to_client,
+         m->count[COUNT_INDICATED] + m->count[COUNT_CHANNELED]);
     if (turn_server_deadline_ms(m->s) > model_deadline_ms(m)) {
         model_fault(m, "the deadline is later than what falls due");
     }

@@ -413,6 +413,38 @@ static void stale_event(struct world *w)
     }
 }
 
+static void kick(struct world *w)
+{
+    turn_id relay = pick_relay(w, world_chance(w, 50) ? TURN_TCP : TURN_UDP);
+    model_tell(&w->m, "  relay %llx is kicked", (unsigned long long)relay);
+    int err = turn_server_kick(w->s, core_now(w), relay);
+    pull(w);
+    model_kick(&w->m, relay, err);
+    model_settle(&w->m);
+}
+
+static void operator_acts(struct world *w)
+{
+    uint32_t what = world_pick(w, 100);
+    if (what < 40) {
+        kick(w);
+    } else if (what < 60) {
+        bool is_strict = world_chance(w, 30);
+        model_tell(&w->m, "  the policy is %s", is_strict ? "strict" : "as before");
+        turn_server_set_policy(w->s, is_strict ? &w->strict : &w->policy);
+        pull(w);
+        model_policy(&w->m, is_strict);
+        model_settle(&w->m);
+    } else if (what < 99) {
+        model_sessions(&w->m);
+    } else if (world_chance(w, 20)) {
+        model_tell(&w->m, "  the server drains");
+        turn_server_drain(w->s);
+        w->m.is_draining = true;
+        w->m.count[COUNT_DRAINED]++;
+    }
+}
+
 static void tick(struct world *w)
 {
     size_t n = 0;
@@ -479,6 +511,8 @@ static void step(struct world *w)
         client_leaves(w);
     } else if (what < 94) {
         stale_event(w);
+    } else if (what < 95) {
+        operator_acts(w);
     } else {
         time_passes(w, some_time(w));
     }

@@ -29,7 +29,7 @@ struct pending { /* what the driver owes the core */
 
 struct world {
     struct turn_server *s;
-    struct turn_policy policy;
+    struct turn_policy policy, strict;
     struct model m;
     uint64_t rng, core_rng;
     int plant;
@@ -55,6 +55,8 @@ bool world_chance(struct world *w, uint32_t percent);
 const struct addr *world_peer(struct world *w);
 /* Mostly one that the allocation has a permission for. */
 const struct addr *world_peer_of(struct world *w, const struct m_alloc *a);
-bool world_peer_ok(const struct addr *peer);
+bool world_peer_ok(const struct addr *peer, bool is_strict);
+/* Adds what only the strict policy refuses. */
+void world_deny_strictly(struct turn_policy *p);
 /* A message that `e` may send now; signed, or wrongly signed, or noise. */
 void world_write(struct world *w, struct endpoint *e, struct frame *f);

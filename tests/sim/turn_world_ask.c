@@ -5,20 +5,20 @@
 
 static const struct {
     struct addr at;
-    bool is_allowed;
+    bool is_allowed, also_strictly;
 } peers[] = {
-    {{.family = ADDR_IP4, .ip = {8, 8, 8, 8}, .port = 1000},                   true },
-    {{.family = ADDR_IP4, .ip = {8, 8, 8, 8}, .port = 2000},                   true },
-    {{.family = ADDR_IP4, .ip = {8, 8, 4, 4}, .port = 1000},                   true },
-    {{.family = ADDR_IP4, .ip = {9, 9, 9, 9}, .port = 53},                     true },
-    {{.family = ADDR_IP4, .ip = {1, 1, 1, 1}, .port = 80},                     true },
-    {{.family = ADDR_IP4, .ip = {1, 0, 0, 1}, .port = 80},                     true },
-    {{.family = ADDR_IP4, .ip = {10, 0, 0, 1}, .port = 80},                    false},
-    {{.family = ADDR_IP4, .ip = {127, 0, 0, 1}, .port = 80},                   false},
-    {{.family = ADDR_IP4, .ip = {198, 51, 100, 1}, .port = 3478},              false},
-    {{.family = ADDR_IP6, .ip = {0x20, 1, 0x48, 0x60, [15] = 1}, .port = 53},  true },
-    {{.family = ADDR_IP6, .ip = {0x26, 6, 0x47, 0, [15] = 1}, .port = 80},     true },
-    {{.family = ADDR_IP6, .ip = {[10] = 0xff, 0xff, 10, 0, 0, 1}, .port = 80}, false},
+    {{.family = ADDR_IP4, .ip = {8, 8, 8, 8}, .port = 1000},                   true,  true },
+    {{.family = ADDR_IP4, .ip = {8, 8, 8, 8}, .port = 2000},                   true,  true },
+    {{.family = ADDR_IP4, .ip = {8, 8, 4, 4}, .port = 1000},                   true,  false},
+    {{.family = ADDR_IP4, .ip = {9, 9, 9, 9}, .port = 53},                     true,  false},
+    {{.family = ADDR_IP4, .ip = {1, 1, 1, 1}, .port = 80},                     true,  false},
+    {{.family = ADDR_IP4, .ip = {1, 0, 0, 1}, .port = 80},                     true,  true },
+    {{.family = ADDR_IP4, .ip = {10, 0, 0, 1}, .port = 80},                    false, false},
+    {{.family = ADDR_IP4, .ip = {127, 0, 0, 1}, .port = 80},                   false, false},
+    {{.family = ADDR_IP4, .ip = {198, 51, 100, 1}, .port = 3478},              false, false},
+    {{.family = ADDR_IP6, .ip = {0x20, 1, 0x48, 0x60, [15] = 1}, .port = 53},  true,  true },
+    {{.family = ADDR_IP6, .ip = {0x26, 6, 0x47, 0, [15] = 1}, .port = 80},     true,  false},
+    {{.family = ADDR_IP6, .ip = {[10] = 0xff, 0xff, 10, 0, 0, 1}, .port = 80}, false, false},
 };
 
 enum {
@@ -43,14 +43,24 @@ const struct addr *world_peer_of(struct world *w, const struct m_alloc *a)
     return world_peer(w);
 }
 
-bool world_peer_ok(const struct addr *peer)
+bool world_peer_ok(const struct addr *peer, bool is_strict)
 {
     for (size_t i = 0; i < N_PEERS; i++) {
         if (addr_ip_eq(&peers[i].at, peer)) {
-            return peers[i].is_allowed;
+            return is_strict ? peers[i].also_strictly : peers[i].is_allowed;
         }
     }
     return false;
+}
+
+void world_deny_strictly(struct turn_policy *p)
+{
+    for (size_t i = 0; i < N_PEERS; i++) {
+        if (!peers[i].also_strictly) {
+            uint8_t bits = peers[i].at.family == ADDR_IP4 ? 32 : 128;
+            p->deny[p->n_deny++] = (struct addr_net){.base = peers[i].at, .bits = bits};
+        }
+    }
 }
 
 static void pick_data(struct world *w, struct ask_facts *q)

@@ -127,6 +127,8 @@ void world_start(struct world *w, const struct sim_plan *plan)
         .family = ADDR_IP4, .ip = {198, 51, 100, 1}
     };
     w->policy.n_own = 1;
+    w->strict = w->policy;
+    world_deny_strictly(&w->strict);
     w->m.now_ms = starts[world_pick(w, sizeof starts / sizeof *starts)];
     w->m.unix_s = 1700000000;
     w->m.peer_ok = world_peer_ok;

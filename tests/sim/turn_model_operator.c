@@ -1,0 +1,82 @@
+/* What an operator does and sees. */
+#include "tests/sim/turn_model.h"
+
+void model_kick(struct model *m, turn_id relay, int err)
+{
+    struct m_alloc *a = model_relay(m, relay);
+    if (!a || !a->is_open) {
+        if (err != ERR_NOTFOUND) {
+            model_fault(m, "an allocation is kicked that is not there");
+        }
+        return;
+    }
+    if (err) {
+        model_fault(m, "an allocation is there and cannot be kicked");
+    }
+    model_end_alloc(m, a);
+    if (a->conn.transport == TURN_TCP) {
+        model_want_close(m, TURN_DO_CONN_CLOSE, a->conn.id);
+        model_drop_parked(m, a->conn.id);
+    }
+    m->count[COUNT_KICKED]++;
+}
+
+void model_policy(struct model *m, bool is_strict)
+{
+    m->is_strict = is_strict;
+    for (size_t i = 0; i < MODEL_PERMS; i++) {
+        struct m_perm *p = &m->perms[i];
+        if (p->alloc && !m->peer_ok(&p->ip, is_strict)) {
+            p->alloc = NULL;
+            m->count[COUNT_PERM_REVOKED]++;
+        }
+    }
+    for (size_t i = 0; i < MODEL_CHANS; i++) {
+        struct m_chan *ch = &m->chans[i];
+        if (ch->alloc && !m->peer_ok(&ch->peer, is_strict)) {
+            ch->alloc = NULL;
+        }
+    }
+}
+
+static void check_session(struct model *m, const struct m_alloc *a,
+                          const struct turn_session *is)
+{
+    size_t n_perms = 0, n_chans = 0, n_links = 0;
+    for (size_t i = 0; i < MODEL_PERMS; i++) {
+        n_perms += m->perms[i].alloc == a;
+    }
+    for (size_t i = 0; i < MODEL_CHANS; i++) {
+        n_chans += m->chans[i].alloc == a;
+    }
+    for (size_t i = 0; i < MODEL_LINKS; i++) {
+        n_links += m->links[i].alloc == a;
+    }
+    uint64_t left_ms = a->expires_ms > m->now_ms ? a->expires_ms - m->now_ms : 0;
+    if (!addr_eq(&is->relayed, &a->told) || !addr_eq(&is->conn.client, &a->conn.client) ||
+        !slice_eq(is->username, slice_str(m->users[a->user].name)) || is->left_ms != left_ms ||
+        is->permissions != n_perms || is->channels != n_chans || is->peers != n_links) {
+        model_fault(m, "an allocation is described as another");
+    }
+}
+
+void model_sessions(struct model *m)
+{
+    struct turn_session is;
+    size_t n = 0, n_open = 0;
+    for (turn_id at = 0; turn_server_session_after(m->s, m->now_ms, at, &is); at = is.id) {
+        const struct m_alloc *a = model_relay(m, is.id);
+        if (!a || !a->is_open || n++ == MODEL_ALLOCS) {
+            model_fault(m, "an allocation is listed that is not there, or twice");
+            return;
+        }
+        check_session(m, a, &is);
+    }
+    for (size_t i = 0; i < MODEL_ALLOCS; i++) {
+        n_open += m->allocs[i].is_live && m->allocs[i].is_open;
+    }
+    if (n != n_open) {
+        model_fault(m, "not all allocations are listed");
+    }
+    m->count[COUNT_LISTED]++;
+}
