@@ -53,6 +53,11 @@ static const struct conf_option options[] = {
      .secret = true,
      .help =
          "users and secrets in PostgreSQL, coturn's tables: hostaddr=... dbname=... user=..."},
+    {.name = "redis",
+     .type = CONF_TEXT,
+     .secret = true,
+     .help =
+         "users and secrets in Redis, coturn's keys: ip=ADDRESS port=N dbname=N password=..."},
     {.name = "user-cache",
      .type = CONF_NUMBER,
      .min = 1,
@@ -193,7 +198,7 @@ static const struct conf_option options[] = {
      .choices = "error|warn|info|debug",
      .preset = "info",
      .help = "the least that is logged"},
-    {.name = NULL                                                             },
+    {.name = NULL                                                                   },
 };
 
 const struct conf_program edge_program = {

@@ -27,8 +27,8 @@ struct edge_conf {
     struct slice secrets[USER_VALUES_MAX];
     size_t n_secrets;
     struct user_chain_config chain;
-    char *userdb, *postgres; /* NULL: none */
-    const char *control;     /* in the options; NULL: none */
+    char *userdb, *postgres, *redis; /* NULL: none */
+    const char *control;             /* in the options; NULL: none */
     mode_t control_mode;
     bool control_is_default;
     uint32_t drain_limit_s;

@@ -11,6 +11,7 @@
 #include "lib/turn/credentials.h"
 
 #include "run/user_postgres.h"
+#include "run/user_redis.h"
 #include "run/user_sqlite.h"
 
 enum {
@@ -172,17 +173,23 @@ static bool copy_text(struct conf *c, const char *name, char **out)
 
 static bool has_database(const struct edge_conf *e)
 {
-    return e->userdb || e->postgres;
+    return e->userdb || e->postgres || e->redis;
 }
 
 static bool read_databases(struct edge_conf *e, struct conf *c)
 {
-    if (!copy_text(c, "userdb", &e->userdb) || !copy_text(c, "postgres", &e->postgres)) {
+    if (!copy_text(c, "userdb", &e->userdb) || !copy_text(c, "postgres", &e->postgres) ||
+        !copy_text(c, "redis", &e->redis)) {
         return false;
     }
     const char *wrong = e->postgres ? user_postgres_wrong(e->postgres) : NULL;
     if (wrong) {
         conf_fail(c, "postgres", 0, "%s", wrong);
+        return false;
+    }
+    wrong = e->redis ? user_redis_wrong(e->redis) : NULL;
+    if (wrong) {
+        conf_fail(c, "redis", 0, "%s", wrong);
     }
     return !wrong;
 }
@@ -240,7 +247,7 @@ void users_done(struct edge_conf *e)
         free(e->secret_bytes[i]);
     }
     e->n_secrets = 0;
-    char **texts[] = {&e->userdb, &e->postgres};
+    char **texts[] = {&e->userdb, &e->postgres, &e->redis};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         if (*texts[i]) {
             secret_wipe(*texts[i], strlen(*texts[i]));
@@ -287,6 +294,10 @@ static int add_stores(struct users *u, const struct edge_conf *e, struct loop *l
     }
     if (e->postgres && !err) {
         err = user_postgres_new(&s, l, &e->log, e->postgres, e->run.server.realm);
+        err = err ? err : user_chain_add(u->chain, s);
+    }
+    if (e->redis && !err) {
+        err = user_redis_new(&s, l, &e->log, e->redis, e->run.server.realm);
         err = err ? err : user_chain_add(u->chain, s);
     }
     return err;

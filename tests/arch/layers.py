@@ -31,6 +31,7 @@ THIRD_PARTY = {
     "srtp": ["lib/rtp/srtp.c"],
     "turbojpeg.h": ["lib/share/encode.c", "tests/lib/share/"],
     "png.h": ["lib/share/encode.c", "tests/", "cmd/causeway/"],
+    "hiredis/": ["run/user_redis.c"],
     "libpq-fe.h": ["run/user_postgres.c"],
     "sqlite3.h": ["run/user_file.c", "run/user_sqlite.c",
                   "tests/run/test_user_sqlite.c"],

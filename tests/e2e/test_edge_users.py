@@ -270,7 +270,54 @@ class Postgres:
             shutil.rmtree(self.dir)
 
 
-DATABASES = {"postgres": Postgres}
+class Redis:
+    """A server of its own."""
+
+    def __init__(self):
+        need(shutil.which("redis-server") and shutil.which("redis-cli"), "needs Debian's redis")
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="causeway-redis-"))
+        self.port = free_port()
+        self.start()
+
+    def start(self):
+        self.process = subprocess.Popen(
+            ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--dir", self.dir,
+             "--requirepass", "db-password", "--appendonly", "yes", "--appendfsync", "no"],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_until("redis answers", lambda: self.ask("PING") == "PONG")
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait(TIMEOUT_S)
+
+    def ask(self, *words):
+        got = subprocess.run(["redis-cli", "-p", str(self.port), "-n", "2", *words],
+                             capture_output=True, text=True, timeout=TIMEOUT_S,
+                             env={**os.environ, "REDISCLI_AUTH": "db-password"})
+        return got.stdout.strip()
+
+    @property
+    def conninfo(self):
+        return f"ip=127.0.0.1 port={self.port} dbname=2 password=db-password"
+
+    def add_user(self, name, password):
+        assert self.ask("SET", f"turn/realm/{REALM}/user/{name}/key", key_of(name, password)) == "OK"
+
+    def del_user(self, name):
+        assert self.ask("DEL", f"turn/realm/{REALM}/user/{name}/key") == "1"
+
+    def add_secret(self, value):
+        assert self.ask("SADD", f"turn/realm/{REALM}/secret", value) == "1"
+
+    def del_secret(self, value):
+        assert self.ask("SREM", f"turn/realm/{REALM}/secret", value) == "1"
+
+    def close(self):
+        self.stop()
+        shutil.rmtree(self.dir)
+
+
+DATABASES = {"postgres": Postgres, "redis": Redis}
 
 
 @pytest.fixture(scope="module", params=DATABASES)
@@ -351,6 +398,11 @@ def test_database_that_says_nothing(edge, database):
     ("--postgres", "host=db.example.com dbname=turn", "host= must be an address"),
     ("--postgres", "nonsense", "no connection string"),
     ("--postgres", "service=turn", "service="),
+    ("--redis", "ip=db.example.com", "ip= must be an address"),
+    ("--redis", "dbname=1", "ip= must be an address"),
+    ("--redis", "ip=127.0.0.1 port=65536", "wants ip="),
+    ("--redis", "ip=127.0.0.1 colour=red", "wants ip="),
+    ("--redis", "ip=127.0.0.1 password=" + "x" * 256, "wants ip="),
 ])
 def test_wrong_databases(build, option, value, why):
     got = causeway(build, "--listen", f"{EDGE}:0", option, value, "--check")
