@@ -13,7 +13,7 @@ import zlib
 import pytest
 
 import turn_client as tc
-from conftest import TIMEOUT_S, Program, free_port
+from conftest import TIMEOUT_S, Program, free_port, wait_until
 
 pytestmark = pytest.mark.sanitized
 EDGE = "127.0.0.2"
@@ -88,6 +88,11 @@ def test_loose_policy_fails(conform, edge):
     assert set(outcomes(by_id, "fail")) == {("tcp.attempt.without-permission", "tcp")}
 
 
+def listens(server):
+    with socket.socket() as s:
+        return s.connect_ex(server) == 0
+
+
 @pytest.mark.skipif(not shutil.which("turnserver"), reason="needs Debian's coturn")
 def test_coturn(conform, tmp_path, capsys):
     port = free_port(socket.SOCK_STREAM, EDGE)
@@ -97,12 +102,7 @@ def test_coturn(conform, tmp_path, capsys):
         "--no-cli", "--allow-loopback-peers", "--simple-log", "-l", "stdout",
         "--userdb", tmp_path / "turndb", "--pidfile", tmp_path / "pid"], cwd=tmp_path)
     try:
-        for _ in range(100):
-            with socket.socket() as s:
-                s.settimeout(TIMEOUT_S)
-                if s.connect_ex((EDGE, port)) == 0:
-                    break
-            server.process.poll() is None and threading.Event().wait(0.05)
+        wait_until("coturn listens", lambda: listens((EDGE, port)))
         report, by_id = conform(f"{EDGE}:{port}")
     finally:
         server.process.terminate()
