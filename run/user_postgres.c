@@ -326,6 +326,19 @@ const char *user_postgres_wrong(const char *conninfo)
     return wrong;
 }
 
+bool user_postgres_host(const char *conninfo, struct addr *out)
+{
+    PQconninfoOption *options = PQconninfoParse(conninfo, NULL);
+    if (!options) {
+        return false;
+    }
+    const char *text = value_of(options, "hostaddr");
+    text = text && *text ? text : value_of(options, "host");
+    bool found = text && addr_parse(slice_str(text), out) == OK;
+    PQconninfoFree(options);
+    return found;
+}
+
 int user_postgres_new(struct user_store **out, struct loop *l, const struct log *log,
                       const char *conninfo, struct slice realm)
 {

@@ -1,6 +1,8 @@
 /* Users in PostgreSQL, in coturn's tables. */
 #pragma once
 
+#include "lib/base/addr.h"
+
 #include "run/user_store.h"
 
 /* `conninfo` as libpq has it; addresses only, since looking up a name would hold the loop.
@@ -10,3 +12,5 @@ MUST_USE int user_postgres_new(struct user_store **out, struct loop *l, const st
                                const char *conninfo, struct slice realm);
 /* NULL, or what is wrong with it; the text is a literal. */
 const char *user_postgres_wrong(const char *conninfo);
+/* The address it is at; false: a socket, or the default. */
+bool user_postgres_host(const char *conninfo, struct addr *out);

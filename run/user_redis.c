@@ -406,6 +406,14 @@ const char *user_redis_wrong(const char *where)
     return wrong;
 }
 
+bool user_redis_host(const char *where, struct addr *out)
+{
+    struct where w;
+    bool found = !read_where(&w, where) && !*w.path && addr_parse(slice_str(w.ip), out) == OK;
+    secret_wipe(&w, sizeof w);
+    return found;
+}
+
 int user_redis_new(struct user_store **out, struct loop *l, const struct log *log,
                    const char *where, struct slice realm)
 {

@@ -1,6 +1,8 @@
 /* Users in Redis, under coturn's keys. */
 #pragma once
 
+#include "lib/base/addr.h"
+
 #include "run/user_store.h"
 
 /* `where` as coturn has it: "ip=127.0.0.1 port=6379 dbname=0 user=... password=...", all but ip
@@ -11,3 +13,5 @@ MUST_USE int user_redis_new(struct user_store **out, struct loop *l, const struc
                             const char *where, struct slice realm);
 /* NULL, or what is wrong with it; the text is a literal. */
 const char *user_redis_wrong(const char *where);
+/* The address it is at; false: a socket. */
+bool user_redis_host(const char *where, struct addr *out);

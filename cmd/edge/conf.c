@@ -211,7 +211,7 @@ enum {
     LIFETIME_DEFAULT_S = 600 /* RFC 8656 3.2 */
 };
 
-static bool add_own(struct edge_conf *e, const struct addr *a)
+bool edge_conf_add_own(struct edge_conf *e, const struct addr *a)
 {
     for (size_t i = 0; i < e->policy.n_own; i++) {
         if (addr_ip_eq(&e->policy.own[i], a)) {
@@ -249,7 +249,7 @@ static bool add_interfaces(struct edge_conf *e)
     struct addr a;
     bool ok = getifaddrs(&list) == 0;
     for (const struct ifaddrs *i = list; i && ok; i = i->ifa_next) {
-        ok = !from_sockaddr(i->ifa_addr, &a) || add_own(e, &a);
+        ok = !from_sockaddr(i->ifa_addr, &a) || edge_conf_add_own(e, &a);
     }
     if (list) {
         freeifaddrs(list);
@@ -269,7 +269,7 @@ static bool read_listen(struct edge_conf *e, struct conf *c)
         struct addr a = conf_addr(c, "listen", i);
         e->run.listen[i] = a;
         any = any || addr_is_any(&a);
-        if (!addr_is_any(&a) && !add_own(e, &a)) {
+        if (!addr_is_any(&a) && !edge_conf_add_own(e, &a)) {
             return false;
         }
     }
@@ -343,7 +343,7 @@ static bool read_relays(struct edge_conf *e, struct conf *c)
     const struct addr *own[] = {&e->run.relay_ip4, &e->run.relay_ip6,
                                 &e->run.server.external_ip};
     for (size_t i = 0; i < sizeof own / sizeof *own; i++) {
-        if (own[i]->family && !add_own(e, own[i])) {
+        if (own[i]->family && !edge_conf_add_own(e, own[i])) {
             conf_fail(c, "listen", 0, "too many addresses of our own");
             return false;
         }

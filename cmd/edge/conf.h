@@ -35,6 +35,8 @@ struct edge_conf {
     struct addr metrics; /* family 0: none */
 };
 
+/* An address that no peer may have, however it is spelled. False: too many. */
+bool edge_conf_add_own(struct edge_conf *e, const struct addr *a);
 /* False after conf_fail(). `e` needs edge_conf_done() in any case. */
 bool edge_conf_read(struct edge_conf *e, struct conf *c);
 /* For conf_load: reads everything and forgets it. */

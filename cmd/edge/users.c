@@ -176,6 +176,21 @@ static bool has_database(const struct edge_conf *e)
     return e->userdb || e->postgres || e->redis;
 }
 
+/* A relay must not be a way to the databases that only this server should reach. */
+static bool deny_hosts(struct edge_conf *e, struct conf *c)
+{
+    struct addr a;
+    if (e->postgres && user_postgres_host(e->postgres, &a) && !edge_conf_add_own(e, &a)) {
+        conf_fail(c, "postgres", 0, "too many addresses of our own");
+        return false;
+    }
+    if (e->redis && user_redis_host(e->redis, &a) && !edge_conf_add_own(e, &a)) {
+        conf_fail(c, "redis", 0, "too many addresses of our own");
+        return false;
+    }
+    return true;
+}
+
 static bool read_databases(struct edge_conf *e, struct conf *c)
 {
     if (!copy_text(c, "userdb", &e->userdb) || !copy_text(c, "postgres", &e->postgres) ||
@@ -190,8 +205,9 @@ static bool read_databases(struct edge_conf *e, struct conf *c)
     wrong = e->redis ? user_redis_wrong(e->redis) : NULL;
     if (wrong) {
         conf_fail(c, "redis", 0, "%s", wrong);
+        return false;
     }
-    return !wrong;
+    return deny_hosts(e, c);
 }
 
 bool users_read(struct edge_conf *e, struct conf *c)

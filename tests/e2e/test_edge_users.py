@@ -7,6 +7,7 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -82,6 +83,19 @@ def test_timed_credentials_of_coturn(edge):
     assert ok, text
     ok, text = uclient(server, "-u", "alice", "-W", "other-other")
     assert not ok and "Cannot complete Allocation" in text, text
+
+
+def test_secrets_are_changed_by_a_reload(edge, tmp_path):
+    conf = tmp_path / "edge.conf"
+    conf.write_text("secret = north-north\n")
+    p, server = edge("-c", conf)
+    assert allocate(server, *timed("north-north")) == 0
+    assert allocate(server, *timed("south-south")) == 401
+    conf.write_text("secret = south-south\n")
+    p.process.send_signal(signal.SIGHUP)
+    p.wait_event("reloaded")
+    assert allocate(server, *timed("north-north")) == 401
+    assert allocate(server, *timed("south-south")) == 0
 
 
 def test_hash_can_be_chosen(edge):
@@ -369,6 +383,14 @@ def test_database_goes_and_comes_back(edge, database):
     d.start()
     wait_until("back", lambda: allocate(server, "bob", "secret") == 0, timeout=40)
     assert t.ask(REFRESH).code == 0
+
+
+def test_no_relay_to_the_database(edge, database):
+    _, server = edge(database.option, database.conninfo, "--user", "turn:secret")
+    t = Turn(server, "turn", "secret", realm=REALM.encode())
+    t.allocate(UDP)
+    assert t.permit(PEER) == 0
+    assert t.permit("127.0.0.1") == 403
 
 
 def test_database_refuses(edge, database):
