@@ -109,6 +109,8 @@ static void tell_fault(struct sim_plan plan, struct sim_result *r)
 {
     bool *skip = calloc(plan.steps, sizeof *skip);
     printf("# seed %" PRIu64 ", step %zu: %s\n", plan.seed, r->step, r->fault);
+    printf("# again: turn_sim --seed %" PRIu64 " --steps %zu --runs 1\n", plan.seed,
+           plan.steps);
     print_lines(r);
     if (skip) {
         size_t left = shrink(&plan, skip, r);
