@@ -187,6 +187,13 @@ static const struct conf_option options[] = {
      .type = CONF_BOOL,
      .preset = "off",
      .help = "metrics may be at another address than loopback: anybody there can read them"},
+    {.name = "run-as",
+     .type = CONF_TEXT,
+     .help = "USER or USER:GROUP to become when the sockets are open, for one started as root"},
+    {.name = "sandbox",
+     .type = CONF_BOOL,
+     .preset = "on",
+     .help = "give up system calls that it never needs (seccomp)"},
     {.name = "log",
      .type = CONF_CHOICE,
      .choices = "text|json",
@@ -198,7 +205,7 @@ static const struct conf_option options[] = {
      .choices = "error|warn|info|debug",
      .preset = "info",
      .help = "the least that is logged"},
-    {.name = NULL                                                                   },
+    {.name = NULL                                                                                       },
 };
 
 const struct conf_program edge_program = {
@@ -421,6 +428,18 @@ static bool read_control(struct edge_conf *e, struct conf *c)
     return true;
 }
 
+static bool read_rights(struct edge_conf *e, struct conf *c)
+{
+    const char *who = conf_text(c, "run-as", 0);
+    const char *wrong = who ? daemon_find_user(&e->run_as, who) : NULL;
+    e->becomes = who != NULL;
+    e->sandbox = conf_bool(c, "sandbox");
+    if (wrong) {
+        conf_fail(c, "run-as", 0, "%s", wrong);
+    }
+    return !wrong;
+}
+
 static bool read_metrics(struct edge_conf *e, struct conf *c)
 {
     if (conf_count(c, "metrics") == 0) {
@@ -449,7 +468,7 @@ bool edge_conf_read(struct edge_conf *e, struct conf *c)
     e->run.log = &e->log;
     e->run.server.policy = &e->policy;
     return read_listen(e, c) && read_relays(e, c) && read_limits(e, c) && read_control(e, c) &&
-           read_metrics(e, c) &&
+           read_metrics(e, c) && read_rights(e, c) &&
            read_nets(c, "peer-allow", e->policy.allow, &e->policy.n_allow) &&
            read_nets(c, "peer-deny", e->policy.deny, &e->policy.n_deny) && users_read(e, c);
 }

@@ -6,6 +6,7 @@
 #include "lib/turn/policy.h"
 
 #include "io/conf.h"
+#include "io/daemon.h"
 #include "run/turn_run.h"
 #include "run/user_chain.h"
 
@@ -33,6 +34,8 @@ struct edge_conf {
     bool control_is_default;
     uint32_t drain_limit_s;
     struct addr metrics; /* family 0: none */
+    struct daemon_user run_as;
+    bool becomes, sandbox; /* becomes: run_as, after the sockets are open */
 };
 
 /* An address that no peer may have, however it is spelled. False: too many. */

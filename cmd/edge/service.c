@@ -4,10 +4,13 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "lib/base/crypto.h"
 #include "lib/base/text.h"
 
+#include "io/daemon.h"
+#include "io/jail.h"
 #include "run/turn_ctl.h"
 #include "run/turn_metrics.h"
 
@@ -24,6 +27,7 @@ struct service {
     struct turn_ctl *ctl;
     struct turn_metrics *metrics;
     struct loop_timer *limit; /* of draining after SIGTERM */
+    struct loop_timer *watchdog;
     bool is_draining, is_ending;
 };
 
@@ -46,6 +50,7 @@ static void drain(void *ctx)
         s->is_draining = true;
         LOG(s->log, LOG_INFO, "draining",
             LOG_N("allocations", turn_run_stats(s->users.server).allocations));
+        daemon_notify("STOPPING=1");
         turn_run_drain(s->users.server);
     }
 }
@@ -103,6 +108,7 @@ static char *reload(void *ctx)
     if (!program.complaints) {
         return NULL;
     }
+    daemon_notify("RELOADING=1");
     bool ok = conf_load(&options, &program, s->argc, s->argv, NULL) == CONF_RUN &&
               edge_conf_read(&fresh, options);
     (void)fclose(program.complaints);
@@ -119,6 +125,7 @@ static char *reload(void *ctx)
     }
     edge_conf_done(&fresh);
     conf_free(options);
+    daemon_notify("READY=1");
     return wrong;
 }
 
@@ -180,10 +187,42 @@ static int start_control(struct service *s)
     return e->control_is_default ? OK : err;
 }
 
+static int refused(const struct service *s, const char *what, const char *hint)
+{
+    LOG(s->log, LOG_ERROR, "rights-failed", LOG_S("what", what), LOG_S("why", strerror(errno)),
+        LOG_S("hint", hint));
+    return ERR_SYSTEM;
+}
+
+/* When all sockets that need root are open, and before the first byte is read. */
+static int give_up_rights(const struct service *s)
+{
+    const struct edge_conf *e = &s->conf;
+    if (e->becomes && s->ctl &&
+        ctl_give(turn_ctl_socket(s->ctl), e->run_as.uid, e->run_as.gid)) {
+        return refused(s, "control", "start as root, or without run-as");
+    }
+    if (e->becomes && daemon_become(&e->run_as)) {
+        return refused(s, "run-as", "start as root, or without run-as");
+    }
+    if (e->sandbox && jail_enter_server()) {
+        return refused(s, "sandbox", "this kernel has no seccomp filters: sandbox = off");
+    }
+    return OK;
+}
+
+static void on_watchdog(void *ctx)
+{
+    struct service *s = ctx;
+    daemon_notify("WATCHDOG=1");
+    loop_timer_at(s->watchdog, loop_now_ms(s->loop) + daemon_watchdog_ms());
+}
+
 static int start(struct service *s)
 {
     int err = loop_new(&s->loop);
     err = err ? err : loop_timer_new(&s->limit, s->loop, on_limit, s);
+    err = err ? err : loop_timer_new(&s->watchdog, s->loop, on_watchdog, s);
     err = err ? err : loop_on_signal(s->loop, SIGTERM, on_term, s);
     err = err ? err : loop_on_signal(s->loop, SIGINT, on_interrupt, s);
     err = err ? err : loop_on_signal(s->loop, SIGHUP, on_hangup, s);
@@ -191,7 +230,8 @@ static int start(struct service *s)
     if (!err && s->conf.metrics.family) {
         err = turn_metrics_new(&s->metrics, s->loop, s->users.server, &s->conf.metrics, s->log);
     }
-    return err ? err : start_control(s);
+    err = err ? err : start_control(s);
+    return err ? err : give_up_rights(s);
 }
 
 int service_run(struct conf *options, int argc, char **argv)
@@ -202,6 +242,12 @@ int service_run(struct conf *options, int argc, char **argv)
     conf_forget_secrets(options);
     err = err ? err : start(&s);
     if (!err) {
+        LOG(s.log, LOG_INFO, "ready", LOG_N("uid", getuid()),
+            LOG_S("sandbox", s.conf.sandbox ? "on" : "off"));
+        daemon_notify("READY=1");
+        if (daemon_watchdog_ms() > 0) {
+            on_watchdog(&s);
+        }
         loop_run(s.loop);
         LOG(s.log, LOG_INFO, "stopped",
             LOG_N("allocations", turn_run_stats(s.users.server).allocations));
@@ -211,6 +257,7 @@ int service_run(struct conf *options, int argc, char **argv)
     turn_run_free(s.users.server);
     users_stop(&s.users);
     loop_timer_free(s.limit);
+    loop_timer_free(s.watchdog);
     loop_free(s.loop);
     edge_conf_done(&s.conf);
     conf_free(options);

@@ -78,7 +78,8 @@ def add_reports(root, events):
     keys = set(re.findall(r'(?:LOG_[SBN]\(|put_(?:addr|id)\(&f, )"(\w+)"',
                           (root / "run/turn_run_log.c").read_text()))
     for path in (root / "lib/turn").glob("*.c"):
-        for m in re.finditer(r'\b(?:report_put|report_peer|alloc_end)\(s, (?:a, )?"([a-z-]+)"',
+        for m in re.finditer(r'\b(?:report_put|report_peer|alloc_end|alloc_cut)\('
+                             r's, (?:a, |TIMER_OWNER\([^)]*\), )?"([a-z-]+)"',
                              path.read_text()):
             e = events[m[1]]
             e.levels, e.fields = e.levels | {"info", "debug"}, e.fields | keys

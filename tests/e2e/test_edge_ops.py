@@ -41,7 +41,7 @@ class Edge:
         self.program = programs("edge", "-c", self.conf, "--control", self.socket, *more, **popen)
         at = self.program.wait_event("listening")["addr"]
         self.address = EDGE, int(at.rsplit(":", 1)[1])
-        self.program.wait_event("control-listening", path=str(self.socket))
+        self.program.wait_event("ready")
 
     def ctl(self, *words):
         return subprocess.run([self.path, "ctl", "--control", self.socket, *words],
@@ -452,3 +452,78 @@ def test_metrics_stay_on_loopback_unless_told(build):
         got = subprocess.run([*usual, *more], capture_output=True, text=True, timeout=TIMEOUT_S)
         assert got.returncode == status, (more, got.stderr)
         assert status == 0 or "loopback" in got.stderr
+
+
+@pytest.fixture
+def manager(tmp_path):
+    """A service manager's socket: (its name, expect(words))"""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+        s.settimeout(TIMEOUT_S)
+        s.bind(str(tmp_path / "notify"))
+
+        def expect(words):
+            got = s.recv(4096).decode()
+            while got == "WATCHDOG=1" != words:
+                got = s.recv(4096).decode()
+            assert got == words
+        yield str(tmp_path / "notify"), expect
+
+
+def test_the_service_manager_is_told(edge, opened, manager):
+    path, expect = manager
+    e = edge("--drain-limit", "3600", env=dict(os.environ, NOTIFY_SOCKET=path))
+    expect("READY=1")
+    e.program.process.send_signal(signal.SIGHUP)
+    expect("RELOADING=1")
+    expect("READY=1")
+    control = opened(tc.Turn(e.address))
+    control.allocate()
+    e.program.process.terminate()
+    expect("STOPPING=1")
+    control.close()
+    assert e.program.wait() == 0
+
+
+def test_the_watchdog_is_fed(edge, manager):
+    path, expect = manager
+    e = edge(env=dict(os.environ, NOTIFY_SOCKET=path, WATCHDOG_USEC="100000"))
+    expect("READY=1")
+    for _ in range(3):
+        expect("WATCHDOG=1")
+    assert e.ask("stats")["ok"]
+
+
+def status_of(pid):
+    with open(f"/proc/{pid}/status") as f:
+        return dict(line.rstrip("\n").split(":\t", 1) for line in f if ":\t" in line)
+
+
+def test_the_sandbox_is_on_unless_it_is_turned_off(edge):
+    e = edge()
+    status = status_of(e.program.pid)
+    assert (status["Seccomp"], status["NoNewPrivs"]) == ("2", "1")
+    assert e.program.stop() == 0
+    e = edge("--sandbox=off")
+    assert status_of(e.program.pid)["Seccomp"] == status_of("self")["Seccomp"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to give it up")
+def test_root_is_given_up_for_good(edge, opened, tmp_path):
+    os.chmod(tmp_path, 0o755)
+    e = edge("--run-as", "nobody")
+    status = status_of(e.program.pid)
+    uid, gid = (str(x) for x in (65534, 65534))
+    assert status["Uid"].split() == [uid] * 4 and status["Gid"].split() == [gid] * 4
+    assert status["Groups"].split() in ([], [gid])
+    assert status["CapEff"] == status["CapPrm"] == "0" * 16
+    assert os.stat(e.socket).st_uid == 65534
+    joined(e.address, opened)
+    assert e.ctl("sessions").returncode == 0
+
+
+def test_run_as_must_be_somebody(build):
+    path = build / "cmd/edge/causeway-edge"
+    for who in ("no-such-user", "root", "nobody:no-such-group", ""):
+        got = subprocess.run([path, "--check", "--listen", f"{EDGE}:0", "--user", "a:b", "--run-as",
+                              who], capture_output=True, text=True, timeout=TIMEOUT_S)
+        assert got.returncode == 2 and "run-as" in got.stderr, who

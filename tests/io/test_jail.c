@@ -151,6 +151,45 @@ static int make_thread(void)
     return pthread_create(&t, NULL, thread, &result) || pthread_join(t, NULL) ? 1 : result;
 }
 
+static int serve(void)
+{
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    int file = open("/etc/passwd", O_RDONLY | O_CLOEXEC);
+    return fd >= 0 && listen(fd, 1) == 0 && file >= 0 ? use_memory() : 1;
+}
+
+static int odd_things(void)
+{
+    return socket(AF_PACKET, SOCK_RAW, 0) < 0 && errno == EPERM && setuid(0) < 0 &&
+                   errno == EPERM && chroot("/") < 0 && errno == EPERM &&
+                   mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+                        0) == MAP_FAILED
+               ? 0
+               : 1;
+}
+
+static int run_server(int (*fn)(void))
+{
+    int status;
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        _exit(jail_enter_server() ? 99 : fn());
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    return status;
+}
+
+static void test_a_server_has_sockets_and_files_and_no_more(void **state)
+{
+    (void)state;
+    assert_int_equal(run_server(serve), 0);
+    assert_int_equal(run_server(make_thread), 0);
+    assert_int_equal(run_server(odd_things), 0);
+    int status = run_server(exec);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS);
+}
+
 static int spin(void)
 {
     for (volatile unsigned i = 0;; i++) {
@@ -238,6 +277,7 @@ int main(void)
         cmocka_unit_test(test_no_other_processes),
         cmocka_unit_test(test_threads_only_when_allowed),
         cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_a_server_has_sockets_and_files_and_no_more),
 #ifndef __SANITIZE_ADDRESS__
         cmocka_unit_test(test_memory_limit),
 #endif
