@@ -1,28 +1,37 @@
 /* TLS over OpenSSL's memory BIOs. */
 #include "lib/tls/tls.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509_vfy.h>
+#include <stdio.h>
+#include <stdlib.h>
 
 #include "lib/base/crypto.h"
 
 enum {
     WHY_LEN = 96,
-    WAIT_MAX = 64 * 1024, /* plain text that waits for the handshake */
+    WAIT_MAX = 64 * 1024,      /* plain text that waits for the handshake */
+    HANDSHAKE_MAX = 64 * 1024, /* wire bytes of the peer's until it is done */
+    ALPN_MAX_LEN = 255,
     NAME_MAX_LEN = 253
+};
+
+struct alpn { /* a list of one name, as on the wire (RFC 7301 3.1) */
+    uint8_t wire[1 + ALPN_MAX_LEN];
+    unsigned len; /* 0: none */
 };
 
 struct tls_context {
     SSL_CTX *ssl;
+    struct alpn alpn;
 };
 
 struct tls {
     SSL *ssl;
-    BIO *in, *out; /* of `ssl` */
+    BIO *in, *out;      /* of `ssl` */
+    struct alpn alpn;   /* the context's, which may go first */
+    size_t n_handshake; /* wire bytes until `up` */
     uint8_t *wait;
     size_t n_wait;
     bool up, peer_closed, failed;
@@ -65,6 +74,38 @@ static int load(SSL_CTX *c, const struct tls_config *cfg, char *why)
     return OK;
 }
 
+/* OpenSSL calls this while it reads a client's hello. */
+static int choose_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len,
+                       const unsigned char *offer, unsigned offer_len, void *arg)
+{
+    const struct tls *t = SSL_get_app_data(ssl);
+    unsigned char *chosen;
+    (void)arg;
+    /* Whoever offers something else means another server (RFC 7301 3.2). */
+    if (SSL_select_next_proto(&chosen, out_len, t->alpn.wire, t->alpn.len, offer, offer_len) !=
+        OPENSSL_NPN_NEGOTIATED) {
+        return SSL_TLSEXT_ERR_ALERT_FATAL;
+    }
+    *out = chosen;
+    return SSL_TLSEXT_ERR_OK;
+}
+
+static int use_alpn(struct tls_context *c, const char *name)
+{
+    size_t len = name ? strlen(name) : 0;
+    if (!name) {
+        return OK;
+    }
+    if (len == 0 || len > ALPN_MAX_LEN) {
+        return ERR_MALFORMED;
+    }
+    c->alpn.wire[0] = (uint8_t)len;
+    memcpy(c->alpn.wire + 1, name, len);
+    c->alpn.len = (unsigned)len + 1;
+    SSL_CTX_set_alpn_select_cb(c->ssl, choose_alpn, NULL);
+    return SSL_CTX_set_alpn_protos(c->ssl, c->alpn.wire, c->alpn.len) == 0 ? OK : ERR_NOMEM;
+}
+
 int tls_context_new(struct tls_context **out, const struct tls_config *cfg, char *why)
 {
     *out = NULL;
@@ -79,7 +120,11 @@ int tls_context_new(struct tls_context **out, const struct tls_config *cfg, char
     SSL_CTX_set_min_proto_version(ssl, TLS1_2_VERSION);
     /* Nothing of one session is kept for the next; renegotiation only costs us time. */
     SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);
-    SSL_CTX_set_options(ssl, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+    SSL_CTX_set_options(ssl,
+                        SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_NO_TICKET);
+    /* A ticket that a client leaves unread when it closes becomes a reset, which can overtake
+     * its last bytes. */
+    SSL_CTX_set_num_tickets(ssl, 0);
     SSL_CTX_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS);
     int err = load(ssl, cfg, why);
     if (err) {
@@ -95,6 +140,11 @@ int tls_context_new(struct tls_context **out, const struct tls_config *cfg, char
     }
     SSL_CTX_set_verify(ssl, mode, NULL);
     c->ssl = ssl;
+    err = use_alpn(c, cfg->alpn);
+    if (err) {
+        tls_context_free(c);
+        return err;
+    }
     *out = c;
     return OK;
 }
@@ -126,6 +176,7 @@ static int expect_name(struct tls *t, const char *name)
 static int start(struct tls *t, struct tls_context *c, bool is_server, const char *name)
 {
     t->ssl = SSL_new(c->ssl);
+    t->alpn = c->alpn;
     t->in = BIO_new(BIO_s_mem());
     t->out = BIO_new(BIO_s_mem());
     t->wait = malloc(WAIT_MAX);
@@ -134,6 +185,7 @@ static int start(struct tls *t, struct tls_context *c, bool is_server, const cha
         BIO_free(t->out);
         return ERR_NOMEM;
     }
+    SSL_set_app_data(t->ssl, t);
     BIO_set_mem_eof_return(t->in, -1); /* empty means "later", never the end */
     SSL_set_bio(t->ssl, t->in, t->out);
     if (is_server) {
@@ -187,7 +239,7 @@ static int advance(struct tls *t)
     }
     t->up = true;
     int err = put(t, slice_of(t->wait, t->n_wait));
-    secret_wipe(t->wait, WAIT_MAX);
+    secret_wipe(t->wait, t->n_wait);
     free(t->wait);
     t->wait = NULL;
     t->n_wait = 0;
@@ -218,10 +270,18 @@ void tls_free(struct tls *t)
     }
     SSL_free(t->ssl); /* and the BIOs */
     if (t->wait) {
-        secret_wipe(t->wait, WAIT_MAX);
+        secret_wipe(t->wait, t->n_wait);
         free(t->wait);
     }
     free(t);
+}
+
+static int too_long(struct tls *t)
+{
+    t->failed = true;
+    snprintf(t->why, sizeof t->why, "TLS failed: a handshake of more than %d bytes",
+             HANDSHAKE_MAX);
+    return ERR_MALFORMED;
 }
 
 int tls_in(struct tls *t, struct slice wire)
@@ -236,8 +296,12 @@ int tls_in(struct tls *t, struct slice wire)
         return ERR_NOMEM;
     }
     int err = advance(t);
-    if (err || !t->up) {
+    if (err) {
         return err;
+    }
+    if (!t->up) {
+        t->n_handshake += wire.len;
+        return t->n_handshake > HANDSHAKE_MAX ? too_long(t) : OK;
     }
     /* A look without taking: broken records and the peer's end show here already. */
     uint8_t byte;
@@ -328,6 +392,19 @@ bool tls_is_up(const struct tls *t)
 bool tls_peer_closed(const struct tls *t)
 {
     return t->peer_closed;
+}
+
+struct slice tls_alpn(const struct tls *t)
+{
+    const unsigned char *name;
+    unsigned len;
+    SSL_get0_alpn_selected(t->ssl, &name, &len);
+    return slice_of(name, len);
+}
+
+const char *tls_server_name(const struct tls *t)
+{
+    return SSL_get_servername(t->ssl, TLSEXT_NAMETYPE_host_name);
 }
 
 const char *tls_why(const struct tls *t)

@@ -235,6 +235,74 @@ static void bad_files_say_which(void **state)
     assert_null(c);
 }
 
+static void speaks_alpn(const char *server_has, const char *client_has, const char *agreed)
+{
+    struct tls_config s = good_server(), c = {.insecure = true};
+    s.alpn = server_has;
+    c.alpn = client_has;
+    begin(&s, &c, "turn.example.org");
+    int err = settle(SIZE_MAX);
+    assert_int_equal(tls_is_up(server), agreed != NULL);
+    assert_int_equal(err == OK, agreed != NULL);
+    if (agreed) {
+        assert_true(slice_eq(tls_alpn(server), slice_str(agreed)));
+        assert_true(slice_eq(tls_alpn(client), slice_str(agreed)));
+        assert_string_equal(tls_server_name(server), "turn.example.org");
+    }
+    tls_free(server);
+    tls_free(client);
+    tls_context_free(server_ctx);
+    tls_context_free(client_ctx);
+    server = client = NULL;
+    server_ctx = client_ctx = NULL;
+}
+
+static void alpn_is_taken_but_not_asked_for(void **state)
+{
+    (void)state;
+    speaks_alpn("stun.turn", "stun.turn", "stun.turn");
+    speaks_alpn("stun.turn", NULL, "");
+    speaks_alpn(NULL, "stun.turn", "");
+    speaks_alpn("stun.turn", "http/1.1", NULL);
+    struct tls_config nameless = {.alpn = ""};
+    struct tls_context *c;
+    char why[96];
+    assert_int_equal(tls_context_new(&c, &nameless, why), ERR_MALFORMED);
+}
+
+static void a_session_outlives_its_context(void **state)
+{
+    (void)state;
+    struct tls_config s = good_server(), c = {.insecure = true};
+    s.alpn = c.alpn = "stun.turn";
+    begin(&s, &c, NULL);
+    tls_context_free(server_ctx);
+    tls_context_free(client_ctx);
+    server_ctx = client_ctx = NULL;
+    assert_int_equal(settle(SIZE_MAX), OK);
+    assert_null(tls_server_name(server));
+    says(client, server, "x");
+}
+
+/* Message fragments of a hello that promises to be as long as OpenSSL would wait for. */
+static void an_endless_handshake_is_given_up(void **state)
+{
+    (void)state;
+    struct tls_config s = good_server(), c = {.insecure = true};
+    begin(&s, &c, NULL);
+    uint8_t record[5 + 1024] = {0x16, 0x03, 0x01, 0x04, 0x00, 0x01, 0x01, 0xff, 0xff};
+    int err = OK;
+    size_t total = 0;
+    while (!err && total < 128 * 1024) {
+        err = tls_in(server, slice_of(record, sizeof record));
+        total += sizeof record;
+        memset(record + 5, 0, 4); /* the message's head comes once */
+    }
+    assert_int_equal(err, ERR_MALFORMED);
+    assert_in_range(total, 64 * 1024, 66 * 1024);
+    assert_non_null(strstr(tls_why(server), "65536"));
+}
+
 static int reset(void **state)
 {
     (void)state;
@@ -277,6 +345,9 @@ int main(void)
         T(plain_text_is_no_tls),
         T(what_waits_is_bounded),
         T(bad_files_say_which),
+        T(alpn_is_taken_but_not_asked_for),
+        T(a_session_outlives_its_context),
+        T(an_endless_handshake_is_given_up),
     };
     return cmocka_run_group_tests(tests, make, unmake);
 }
