@@ -22,6 +22,9 @@ enum {
 static void bury(void *ctx)
 {
     struct tcp *t = ctx;
+    if (t->filter) {
+        t->filter->free(t->filter_ctx);
+    }
     free(t->in);
     free(t->out);
     free(t);
@@ -59,6 +62,8 @@ void tcp_watch(struct tcp *t)
         want = tcp_pipe_wants(t->pipe, t);
     } else {
         bool reads = t->lingers ? t->fin : t->started && !t->paused && t->in_len < TCP_IN_MAX;
+        /* A filter may answer what it reads: not without end to one who takes no answers. */
+        reads = reads && !(t->filter && t->full);
         want = (reads && !t->eof ? LOOP_READ : 0) | (t->out_len > 0 ? LOOP_WRITE : 0);
     }
     loop_fd_want(t->ready, want);
@@ -80,7 +85,7 @@ void tcp_fail(struct tcp *t, int sys_errno)
     }
 }
 
-void tcp_send_now(struct tcp *t, struct slice head, struct slice body, size_t *sent)
+void tcp_send_raw(struct tcp *t, struct slice head, struct slice body, size_t *sent)
 {
     struct iovec iov[2] = {
         {.iov_base = (void *)(uintptr_t)head.p, .iov_len = head.len},
@@ -99,6 +104,15 @@ void tcp_send_now(struct tcp *t, struct slice head, struct slice body, size_t *s
     }
 }
 
+void tcp_send_now(struct tcp *t, struct slice head, struct slice body, size_t *sent)
+{
+    if (t->filter) {
+        tcp_filter_send(t, head, body, sent);
+    } else {
+        tcp_send_raw(t, head, body, sent);
+    }
+}
+
 static void send_fin(struct tcp *t)
 {
     if (t->want_fin && !t->fin && t->out_len == 0 && !t->connecting && !t->failed) {
@@ -114,7 +128,7 @@ void tcp_flush(struct tcp *t)
 {
     while (t->out_len > 0 && !t->failed) {
         size_t sent;
-        tcp_send_now(t, slice_of(t->out + t->out_at, t->out_len), slice_of(NULL, 0), &sent);
+        tcp_send_raw(t, slice_of(t->out + t->out_at, t->out_len), slice_of(NULL, 0), &sent);
         t->out_at += sent;
         t->out_len -= sent;
         if (sent == 0) {
@@ -159,6 +173,22 @@ static void queue_put(struct tcp *t, struct slice s)
     }
 }
 
+int tcp_queue(struct tcp *t, struct slice head, struct slice body)
+{
+    if (head.len + body.len == 0) {
+        return OK;
+    }
+    if (!queue_room(t, head.len + body.len)) {
+        tcp_fail(t, ENOMEM);
+        return ERR_NOMEM;
+    }
+    queue_put(t, head);
+    queue_put(t, body);
+    t->full = t->full || t->out_len >= TCP_OUT_HIGH;
+    tcp_watch(t);
+    return OK;
+}
+
 int tcp_write(struct tcp *t, struct slice head, struct slice body)
 {
     if (t->want_fin || t->dead) {
@@ -169,25 +199,15 @@ int tcp_write(struct tcp *t, struct slice head, struct slice body)
         return ERR_LIMIT;
     }
     size_t sent = 0;
-    if (t->out_len == 0 && !t->connecting && !t->failed && head.len + body.len > 0) {
+    bool is_free = t->filter || (t->out_len == 0 && !t->connecting);
+    if (is_free && !t->failed && head.len + body.len > 0) {
         tcp_send_now(t, head, body, &sent);
     }
     if (t->failed) {
         return OK;
     }
     body = slice_from(body, sent > head.len ? sent - head.len : 0);
-    head = slice_from(head, sent);
-    if (head.len + body.len > 0) {
-        if (!queue_room(t, head.len + body.len)) {
-            tcp_fail(t, ENOMEM);
-            return ERR_NOMEM;
-        }
-        queue_put(t, head);
-        queue_put(t, body);
-        t->full = t->full || t->out_len >= TCP_OUT_HIGH;
-        tcp_watch(t);
-    }
-    return OK;
+    return tcp_queue(t, slice_from(head, sent), body);
 }
 
 bool tcp_is_full(const struct tcp *t)
@@ -219,10 +239,14 @@ void tcp_resume(struct tcp *t)
 
 void tcp_shutdown(struct tcp *t)
 {
-    if (!t->dead) {
-        t->want_fin = true;
-        send_fin(t);
+    if (t->dead) {
+        return;
     }
+    if (t->filter && !t->want_fin) {
+        tcp_filter_fin(t);
+    }
+    t->want_fin = true;
+    send_fin(t);
 }
 
 void tcp_close(struct tcp *t)
@@ -272,26 +296,42 @@ struct addr tcp_peer(const struct tcp *t)
     return t->peer;
 }
 
+bool tcp_read_raw(struct tcp *t, uint8_t *to, size_t room, size_t *n)
+{
+    ssize_t got;
+    do {
+        got = read(t->fd, to, room);
+    } while (got < 0 && errno == EINTR);
+    if (got < 0 && errno != EAGAIN) {
+        tcp_fail(t, errno);
+    }
+    *n = got > 0 ? (size_t)got : 0;
+    return got >= 0;
+}
+
+void tcp_read_end(struct tcp *t)
+{
+    t->eof = true;
+    call_later(t); /* for who got bytes in the same go */
+}
+
 bool tcp_read_once(struct tcp *t, struct slice *all)
 {
     uint8_t *to = t->in_len ? t->in + t->in_len : t->loop->scratch;
-    size_t room = t->in_len ? TCP_IN_MAX - t->in_len : LOOP_SCRATCH;
-    ssize_t n;
+    size_t room = t->in_len ? TCP_IN_MAX - t->in_len : LOOP_SCRATCH, n = 0;
     if (room == 0) {
         return false;
     }
-    do {
-        n = read(t->fd, to, room);
-    } while (n < 0 && errno == EINTR);
-    if (n < 0) {
-        if (errno != EAGAIN) {
-            tcp_fail(t, errno);
-        }
+    if (t->filter) {
+        room = t->in_len ? TCP_IN_CAP - t->in_len : LOOP_SCRATCH;
+    }
+    bool got = t->filter ? tcp_filter_read(t, to, room, &n) : tcp_read_raw(t, to, room, &n);
+    if (!got) {
         return false;
     }
-    t->eof = n == 0;
-    *all = slice_of(t->in_len ? t->in : to, t->in_len + (size_t)n);
-    t->in_len += t->in_len ? (size_t)n : 0;
+    t->eof = t->eof || n == 0;
+    *all = slice_of(t->in_len ? t->in : to, t->in_len + n);
+    t->in_len += t->in_len ? n : 0;
     return n > 0;
 }
 
@@ -300,7 +340,7 @@ void tcp_keep(struct tcp *t, struct slice all, size_t taken)
     assert(taken <= all.len);
     size_t left = all.len - taken;
     if (left > 0 && !t->in) {
-        t->in = malloc(TCP_IN_MAX);
+        t->in = malloc(TCP_IN_CAP);
         if (!t->in) {
             tcp_fail(t, ENOMEM);
             return;

@@ -7,6 +7,7 @@
 
 struct tcp;
 struct tcp_listener;
+struct tcp_filter;
 
 /* Called from the loop, never from inside a tcp_* call. After `closed` the stream is gone and
  * its pointer dead; tcp_close() frees it without calling anything. */
@@ -65,6 +66,23 @@ void tcp_close(struct tcp *t);           /* now, without waiting for the queue *
 void tcp_close_when_sent(struct tcp *t); /* after the queue, at most 5 s later */
 struct addr tcp_local(const struct tcp *t);
 struct addr tcp_peer(const struct tcp *t);
+
+/* What a stream's bytes pass through before and behind the socket (TLS): owner, queue, pipe and
+ * half-close are as without. All of them get the `ctx` of tcp_set_filter. */
+struct tcp_filter {
+    int (*in)(void *ctx, struct slice wire); /* not OK: broken for good; may be empty, to ask */
+    /* What `in` brought: at most its bytes and 18 KiB from before. */
+    size_t (*read)(void *ctx, uint8_t *out, size_t cap);
+    bool (*ended)(void *ctx); /* the peer said that nothing follows; FIN alone is a failure */
+    int (*write)(void *ctx, struct slice plain);
+    void (*fin)(void *ctx);         /* nothing follows from us; FIN comes behind it */
+    struct slice (*out)(void *ctx); /* bytes for the wire, made by any of these */
+    void (*out_done)(void *ctx, size_t n);
+    void (*free)(void *ctx); /* with the stream, after `closed` */
+};
+/* Before the first byte is read, or from inside `data`, which then takes all it was offered and
+ * hands it on as `first`. The stream owns `ctx` from here on. */
+void tcp_set_filter(struct tcp *t, const struct tcp_filter *f, void *ctx, struct slice first);
 
 /* Joins two streams for good: bytes held by either go over first, then both ways with bounded
  * buffers; half-close is carried through, and what one side sent before it broke still reaches

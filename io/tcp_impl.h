@@ -4,6 +4,11 @@
 #include "io/loop_impl.h"
 #include "io/tcp.h"
 
+enum {
+    TCP_IN_SLACK = 36 * 1024, /* what a filter may give at once, beyond TCP_IN_MAX */
+    TCP_IN_CAP = TCP_IN_MAX + TCP_IN_SLACK
+};
+
 struct tcp {
     struct loop *loop;
     int fd;
@@ -12,7 +17,9 @@ struct tcp {
     struct loop_task later, at_end;
     struct tcp_events ev;
     void *ctx;
-    struct tcp_pipe *pipe; /* gets the events instead */
+    struct tcp_pipe *pipe;           /* gets the events instead */
+    const struct tcp_filter *filter; /* NULL: none */
+    void *filter_ctx;
     struct addr peer;
     bool connecting, started, paused, give_again;
     bool eof;      /* the peer's FIN was read */
@@ -24,7 +31,7 @@ struct tcp {
     bool failed;   /* `sys_errno` says why; `closed` is due */
     bool dead;     /* freed once the loop is back */
     int sys_errno;
-    uint8_t *in; /* TCP_IN_MAX bytes while something is held, else NULL */
+    uint8_t *in; /* TCP_IN_CAP bytes while something is held, else NULL */
     size_t in_len;
     uint8_t *out; /* the queue: out_len bytes from out_at */
     size_t out_at, out_len, out_cap;
@@ -39,12 +46,25 @@ void tcp_fail(struct tcp *t, int sys_errno);
 bool tcp_connect_ended(struct tcp *t);
 /* Sends from the queue, then FIN when that is wanted. */
 void tcp_flush(struct tcp *t);
-/* Sends what goes; `sent` is 0 when the kernel has no room or the stream has failed. */
+/* Sends what goes; `sent` is 0 when the kernel has no room or the stream has failed. A filter
+ * takes all: what does not go is queued. */
 void tcp_send_now(struct tcp *t, struct slice head, struct slice body, size_t *sent);
+/* Wire bytes past the queue, and behind it. */
+void tcp_send_raw(struct tcp *t, struct slice head, struct slice body, size_t *sent);
+MUST_USE int tcp_queue(struct tcp *t, struct slice head, struct slice body);
+/* One read; false: nothing now, or a failure. `n` is 0 at the peer's FIN. */
+bool tcp_read_raw(struct tcp *t, uint8_t *to, size_t room, size_t *n);
+/* Nothing more will be read. */
+void tcp_read_end(struct tcp *t);
 /* One read behind what is held. False: nothing new, an end, or a failure. */
 bool tcp_read_once(struct tcp *t, struct slice *all);
 /* Keeps the bytes of `all` after the first `taken`. */
 void tcp_keep(struct tcp *t, struct slice all, size_t taken);
+
+/* tcp_filter.c: as tcp_send_now, tcp_read_raw and FIN do without one. */
+void tcp_filter_send(struct tcp *t, struct slice head, struct slice body, size_t *sent);
+bool tcp_filter_read(struct tcp *t, uint8_t *to, size_t room, size_t *n);
+void tcp_filter_fin(struct tcp *t);
 
 void tcp_pipe_event(struct tcp_pipe *p);
 /* What a stream in a pipe waits for (LOOP_*). */

@@ -16,8 +16,9 @@ struct tcp_pipe {
 
 static bool can_read(const struct tcp *from, const struct tcp *to)
 {
-    return !from->eof && from->in_len == 0 && to->out_len == 0 && !to->connecting &&
-           !from->connecting;
+    /* Its own queue grows by what its filter answers. */
+    return !from->eof && from->in_len == 0 && from->out_len < TCP_OUT_HIGH &&
+           to->out_len == 0 && !to->connecting && !from->connecting;
 }
 
 int tcp_pipe_wants(const struct tcp_pipe *p, const struct tcp *t)
