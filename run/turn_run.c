@@ -41,21 +41,25 @@ static struct listener *listener_at(struct turn_run *r, const struct addr *local
     return NULL;
 }
 
+struct slice run_body(struct turn_run *r, const struct turn_action *a)
+{
+    if (a->tail_len == 0 || a->body.len + a->tail_len > sizeof r->scratch) {
+        return a->body;
+    }
+    if (a->body.len > 0) {
+        memcpy(r->scratch, a->body.p, a->body.len);
+    }
+    memset(r->scratch + a->body.len, 0, a->tail_len);
+    return slice_of(r->scratch, a->body.len + a->tail_len);
+}
+
 static void send_datagram(struct turn_run *r, const struct turn_action *a)
 {
     struct listener *l = listener_at(r, &a->local);
-    struct slice body = a->body;
     if (!l) {
         return;
     }
-    if (a->tail_len > 0 && body.len + a->tail_len <= sizeof r->scratch) {
-        if (body.len > 0) {
-            memcpy(r->scratch, body.p, body.len);
-        }
-        memset(r->scratch + body.len, 0, a->tail_len);
-        body = slice_of(r->scratch, body.len + a->tail_len);
-    }
-    udp_send(l->udp, &a->addr, &a->local, slice_of(a->head, a->head_len), body);
+    udp_send(l->udp, &a->addr, &a->local, slice_of(a->head, a->head_len), run_body(r, a));
 }
 
 static void carry_out(struct turn_run *r, const struct turn_action *a)
@@ -313,6 +317,11 @@ void turn_run_set_policy(struct turn_run *r, const struct turn_policy *policy)
 {
     turn_server_set_policy(r->core, policy);
     run_actions(r);
+}
+
+void turn_run_set_tls(struct turn_run *r, struct tls_context *tls)
+{
+    r->cfg.tls = tls;
 }
 
 const char *turn_id_text(turn_id id, char *out)

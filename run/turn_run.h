@@ -7,6 +7,7 @@
 #include "io/loop.h"
 #include "io/tcp.h"
 
+struct tls_context;
 struct turn_run;
 
 enum {
@@ -16,6 +17,7 @@ enum {
 struct turn_run_config {
     struct turn_config server;
     const struct log *log;
+    struct tls_context *tls; /* TLS on the TCP listeners; NULL: none. Outlives the run */
     struct addr listen[TURN_LISTEN_MAX]; /* each for UDP and TCP */
     size_t n_listen;
     struct addr relay_ip4, relay_ip6; /* where relays are opened; family 0: none of that kind */
@@ -68,6 +70,8 @@ MUST_USE int turn_run_kick(struct turn_run *r, turn_id session);
 void turn_run_drain(struct turn_run *r);
 /* As turn_server_set_policy. */
 void turn_run_set_policy(struct turn_run *r, const struct turn_policy *policy);
+/* For connections from now on; those that there are keep what they began with. */
+void turn_run_set_tls(struct turn_run *r, struct tls_context *tls);
 /* An id as it stands in log lines; `out` has TURN_ID_TEXT bytes. */
 const char *turn_id_text(turn_id id, char *out);
 MUST_USE int turn_id_parse(struct slice s, turn_id *out);

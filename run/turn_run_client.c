@@ -70,11 +70,36 @@ static void on_closed(struct tcp *t, int sys_errno, void *ctx)
 {
     (void)t;
     (void)sys_errno;
+    client_tls_closed(ctx);
     client_end(ctx);
 }
 
 static const struct tcp_events client_events = {
     .data = on_data,
+    .ended = on_ended,
+    .closed = on_closed,
+};
+
+/* Plain or TLS? Asked once; nobody asks again. */
+static size_t on_first(struct tcp *t, struct slice bytes, void *ctx)
+{
+    struct client *c = ctx;
+    enum parse is_tls = client_is_tls(bytes);
+    if (is_tls == PARSE_MORE) {
+        return 0;
+    }
+    tcp_start(t, &client_events, c);
+    if (is_tls == PARSE_BAD) {
+        return on_data(t, bytes, c);
+    }
+    if (!client_tls_begin(c, bytes)) {
+        client_drop(c);
+    }
+    return bytes.len;
+}
+
+static const struct tcp_events first_events = {
+    .data = on_first,
     .ended = on_ended,
     .closed = on_closed,
 };
@@ -116,7 +141,7 @@ void client_accepted(struct tcp *t, const struct addr *peer, void *ctx)
     r->n_clients++;
     LOG(r->cfg.log, LOG_DEBUG, "client", LOG_S("conn", turn_id_text(c->id, id)),
         LOG_S("client", addr_text(peer, text)));
-    tcp_start(t, &client_events, c);
+    tcp_start(t, r->cfg.tls ? &first_events : &client_events, c);
 }
 
 void client_free(struct client *c)
@@ -133,7 +158,6 @@ void client_free(struct client *c)
 
 void client_send(struct client *c, const struct turn_action *a)
 {
-    static const uint8_t zeros[4];
     struct relay *rl = relay_find(c->run, a->relay);
     /* Over TCP too a datagram may get lost, rather than wait and fill memory. */
     if (rl && tcp_is_full(c->tcp)) {
@@ -146,11 +170,7 @@ void client_send(struct client *c, const struct turn_action *a)
         client_drop(c);
         return;
     }
-    int err = tcp_write(c->tcp, slice_of(a->head, a->head_len), a->body);
-    if (!err && a->tail_len > 0) {
-        err = tcp_write(c->tcp, slice_of(zeros, a->tail_len), slice_of(NULL, 0));
-    }
-    if (err) {
+    if (tcp_write(c->tcp, slice_of(a->head, a->head_len), run_body(c->run, a))) {
         client_close(c);
     }
 }
@@ -162,7 +182,8 @@ void clients_sweep(struct turn_run *r)
     for (struct client *c = r->clients; c; c = next) {
         next = c->next;
         bool idles = now_ms - c->seen_ms >= 1000ull * r->cfg.idle_s;
-        if (idles && !turn_server_conn_used(r->core, c->id)) {
+        if (client_tls_is_late(c, now_ms) ||
+            (idles && !turn_server_conn_used(r->core, c->id))) {
             client_drop(c);
         }
     }

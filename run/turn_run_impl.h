@@ -21,6 +21,7 @@ struct client { /* a client's TCP connection, until it ends or becomes part of a
     struct map_link by_id;
     turn_id id;
     struct tcp *tcp;
+    struct tls *tls; /* beneath `tcp`, whose it is; NULL: none */
     struct turn_conn conn;
     struct client *next, **at;
     uint64_t seen_ms; /* when bytes last came */
@@ -73,7 +74,7 @@ struct turn_run {
     turn_id last_client; /* ids count up and never come again */
     bool acts;           /* inside run_actions */
     struct ports udp_ports, tcp_ports;
-    struct log_limit noise, denials, renewals, events, full;
+    struct log_limit noise, denials, renewals, events, full, tls_noise;
     struct turn_refusals refusals[REFUSALS_MAX];
     size_t n_refusals;
     struct tcp_pipe_count ended; /* bytes of all peers' TCP connections that are gone */
@@ -85,6 +86,8 @@ struct turn_run {
 /* turn_run.c */
 /* After every input to the core: carries out what it asks for. */
 void run_actions(struct turn_run *r);
+/* What is behind the action's head: the body and its zero bytes. Good until the next call. */
+struct slice run_body(struct turn_run *r, const struct turn_action *a);
 
 /* turn_run_client.c */
 void client_accepted(struct tcp *t, const struct addr *peer, void *ctx);
@@ -94,6 +97,14 @@ void client_send(struct client *c, const struct turn_action *a);
 void client_close(struct client *c);
 void client_free(struct client *c); /* its stream is somebody else's, and the core knows */
 void clients_sweep(struct turn_run *r);
+
+/* turn_run_tls.c */
+/* Do a connection's first bytes begin TLS? */
+enum parse client_is_tls(struct slice first);
+/* False, after a log line: not wanted. */
+MUST_USE bool client_tls_begin(struct client *c, struct slice first);
+bool client_tls_is_late(struct client *c, uint64_t now_ms);
+void client_tls_closed(struct client *c); /* it ended: because of TLS? */
 
 /* turn_run_relay.c */
 /* Can relays be opened at all? Better known at the start than from the first client. */

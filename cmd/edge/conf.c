@@ -5,6 +5,8 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include "lib/tls/tls.h"
+
 #include "cmd/edge/ctl.h"
 #include "cmd/edge/users.h"
 
@@ -14,6 +16,14 @@ static const struct conf_option options[] = {
      .many = true,
      .preset = "0.0.0.0:3478",
      .help = "where clients come, over UDP and TCP"},
+    {.name = "tls-cert",
+     .type = CONF_FILE,
+     .reloads = true,
+     .help = "certificate chain, PEM: the listen ports then take TLS beside plain TCP"},
+    {.name = "tls-key",
+     .type = CONF_FILE,
+     .reloads = true,
+     .help = "its private key, PEM, which only the user may read whom the server runs as"},
     {.name = "realm",
      .type = CONF_TEXT,
      .preset = "causeway",
@@ -205,7 +215,7 @@ static const struct conf_option options[] = {
      .choices = "error|warn|info|debug",
      .preset = "info",
      .help = "the least that is logged"},
-    {.name = NULL                                                                                       },
+    {.name = NULL                  },
 };
 
 const struct conf_program edge_program = {
@@ -456,6 +466,28 @@ static bool read_metrics(struct edge_conf *e, struct conf *c)
     return true;
 }
 
+static bool read_tls(struct edge_conf *e, struct conf *c)
+{
+    struct tls_config cfg = {.alpn = "stun.turn"}; /* RFC 7443 */
+    char why[96];
+    bool has_cert = conf_count(c, "tls-cert") > 0, has_key = conf_count(c, "tls-key") > 0;
+    if (has_cert != has_key) {
+        conf_fail(c, has_cert ? "tls-cert" : "tls-key", 0, "tls-cert and tls-key go together");
+        return false;
+    }
+    if (!has_cert) {
+        return true;
+    }
+    cfg.cert_file = conf_text(c, "tls-cert", 0);
+    cfg.key_file = conf_text(c, "tls-key", 0);
+    int err = tls_context_new(&e->tls, &cfg, why);
+    if (err) {
+        conf_fail(c, "tls-cert", 0, "%s", err == ERR_SYSTEM ? why : err_text(err));
+    }
+    e->run.tls = e->tls;
+    return !err;
+}
+
 bool edge_conf_read(struct edge_conf *e, struct conf *c)
 {
     static const enum log_level levels[] = {LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG};
@@ -470,7 +502,8 @@ bool edge_conf_read(struct edge_conf *e, struct conf *c)
     return read_listen(e, c) && read_relays(e, c) && read_limits(e, c) && read_control(e, c) &&
            read_metrics(e, c) && read_rights(e, c) &&
            read_nets(c, "peer-allow", e->policy.allow, &e->policy.n_allow) &&
-           read_nets(c, "peer-deny", e->policy.deny, &e->policy.n_deny) && users_read(e, c);
+           read_nets(c, "peer-deny", e->policy.deny, &e->policy.n_deny) && read_tls(e, c) &&
+           users_read(e, c);
 }
 
 bool edge_conf_valid(struct conf *c)
@@ -483,12 +516,16 @@ bool edge_conf_valid(struct conf *c)
 
 void edge_conf_done(struct edge_conf *e)
 {
+    tls_context_free(e->tls);
     users_done(e);
 }
 
 void edge_conf_take(struct edge_conf *e, struct edge_conf *fresh)
 {
     users_take(e, fresh);
+    tls_context_free(e->tls);
+    e->tls = e->run.tls = fresh->tls;
+    fresh->tls = NULL;
     /* Our own addresses are the sockets' that there are. */
     memcpy(e->policy.allow, fresh->policy.allow, sizeof e->policy.allow);
     memcpy(e->policy.deny, fresh->policy.deny, sizeof e->policy.deny);

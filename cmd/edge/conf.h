@@ -21,6 +21,7 @@ struct edge_user {
 struct edge_conf {
     struct turn_run_config run; /* points into this struct and, for texts, into the options */
     struct turn_policy policy;
+    struct tls_context *tls; /* NULL: none */
     struct log log;
     struct edge_user *users; /* sorted by name */
     size_t n_users;

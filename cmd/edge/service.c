@@ -117,6 +117,7 @@ static char *reload(void *ctx)
         edge_conf_take(&s->conf, &fresh);
         user_chain_forget(s->users.chain);
         turn_run_set_policy(s->users.server, &s->conf.policy);
+        turn_run_set_tls(s->users.server, s->conf.tls);
         LOG(s->log, LOG_INFO, "reloaded", LOG_N("users", s->conf.n_users));
         free(wrong);
         wrong = NULL;
