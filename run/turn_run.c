@@ -22,10 +22,12 @@ static uint64_t core_unix_s(void *ctx)
 
 void turn_run_keys(struct turn_run *r, turn_id ticket, const struct turn_keys *keys)
 {
+    turn_id conn = turn_server_ticket_conn(r->core, ticket);
     turn_server_keys(r->core, loop_now_ms(r->loop), ticket, keys);
     if (!r->acts) {
         run_actions(r);
     }
+    client_wake(r, conn);
 }
 
 static struct listener *listener_at(struct turn_run *r, const struct addr *local)

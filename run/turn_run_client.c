@@ -55,8 +55,22 @@ static size_t on_data(struct tcp *t, struct slice bytes, void *ctx)
             client_drop(c);
             return bytes.len;
         }
+        if (c && turn_server_conn_waits(r->core, id)) {
+            c->is_waiting = true;
+            tcp_pause(c->tcp);
+            break;
+        }
     }
     return taken;
+}
+
+void client_wake(struct turn_run *r, turn_id id)
+{
+    struct client *c = client_find(r, id);
+    if (c && c->is_waiting && !turn_server_conn_waits(r->core, id)) {
+        c->is_waiting = false;
+        tcp_resume(c->tcp);
+    }
 }
 
 /* A connection that carries no pipe has nothing to say after the client's FIN. */

@@ -25,6 +25,7 @@ struct client { /* a client's TCP connection, until it ends or becomes part of a
     struct turn_conn conn;
     struct client *next, **at;
     uint64_t seen_ms; /* when bytes last came */
+    bool is_waiting;  /* not read while a request of it waits for a key */
 };
 
 struct relay { /* a relay's port, or one kept for a reservation */
@@ -92,6 +93,8 @@ struct slice run_body(struct turn_run *r, const struct turn_action *a);
 /* turn_run_client.c */
 void client_accepted(struct tcp *t, const struct addr *peer, void *ctx);
 struct client *client_find(struct turn_run *r, turn_id id);
+/* Reads on if it was waiting for a key, and does no more. */
+void client_wake(struct turn_run *r, turn_id id);
 void client_send(struct client *c, const struct turn_action *a);
 /* Tells the core; what is queued still goes out. */
 void client_close(struct client *c);

@@ -147,6 +147,12 @@ bool turn_server_next(struct turn_server *s, struct turn_action *out);
 /* When to call tick; UINT64_MAX: not until something else happens. */
 uint64_t turn_server_deadline_ms(const struct turn_server *s);
 
+/* Does a request of this TCP connection wait for its key? The stream should then not be read on:
+ * what follows a ConnectionBind is for the peer. Ask again after turn_server_keys(). */
+bool turn_server_conn_waits(const struct turn_server *s, turn_id conn);
+/* The TCP connection whose request waits under `ticket`; 0: none does. */
+turn_id turn_server_ticket_conn(const struct turn_server *s, turn_id ticket);
+
 /* Does the connection carry an allocation? One that does not may be closed when it idles. */
 bool turn_server_conn_used(const struct turn_server *s, turn_id conn);
 

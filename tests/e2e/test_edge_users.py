@@ -11,12 +11,14 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 
 import pytest
 
 from conftest import TIMEOUT_S, free_port, need, wait_until
-from turn_client import ALLOCATE, REFRESH, TRANSPORT, UDP, Turn
+from turn_client import (ALLOCATE, CONNECTION_BIND, CONNECTION_ID, REFRESH, TRANSPORT, UDP,
+                         Turn)
 
 pytestmark = pytest.mark.sanitized
 EDGE, PEER, REALM = "127.0.0.2", "127.0.0.3", "TANDBERG"
@@ -414,6 +416,58 @@ def test_database_that_says_nothing(edge, database):
         assert time.monotonic() - began < 6
         assert allocate(server, "turn", "secret") == 0
         p.wait_event("users-down", store=d.option[2:])
+
+
+class SlowRedis(threading.Thread):
+    """Speaks just enough of Redis to know one user, and takes its time over each answer."""
+
+    def __init__(self, user, password):
+        super().__init__(daemon=True)
+        self.key = hashlib.md5(f"{user}:{REALM}:{password}".encode()).hexdigest().encode()
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.start()
+
+    def run(self):
+        while True:
+            s, _ = self.listener.accept()
+            threading.Thread(target=self.serve, args=(s.makefile("rwb"),), daemon=True).start()
+
+    def serve(self, f):
+        for line in f:
+            words = []
+            for _ in range(int(line[1:])):
+                words.append(f.read(int(f.readline()[1:]) + 2)[:-2])
+            threading.Event().wait(0.3)
+            found = words[0] == b"GET" and words[1].endswith(b"/alice/key")
+            f.write(b"$%d\r\n%s\r\n" % (len(self.key), self.key) if found
+                    else b"$-1\r\n" if words[0] == b"GET"
+                    else b"*0\r\n" if words[0] == b"SMEMBERS" else b"+PONG\r\n")
+            f.flush()
+
+
+def test_bytes_behind_a_connection_bind_that_waits_for_its_key(edge):
+    """They are for the peer, also while the database has not said who asks."""
+    redis = SlowRedis("alice", "secret")
+    p, server = edge("--redis", f"ip=127.0.0.1 port={redis.port}")
+    control = Turn(server, "alice", "secret", realm=REALM.encode())
+    relay = control.allocate()
+    assert control.permit(PEER) == 0
+    peer = socket.create_connection(relay, TIMEOUT_S, source_address=(PEER, 0))
+    cid = control.recv().attrs[CONNECTION_ID]
+    p.process.send_signal(signal.SIGHUP)  # forgets whom it knew
+    p.wait_event("reloaded")
+    data = Turn(server, "alice", "secret", realm=REALM.encode(), nonce=control.nonce)
+    data.send(CONNECTION_BIND, [(CONNECTION_ID, cid)])
+    early = bytes(range(256)) * 40  # no STUN in it
+    data.s.sendall(early)
+    assert data.recv().code == 0
+    got = b""
+    while len(got) < len(early):
+        got += peer.recv(65536)
+    assert got == early
+    for end in (control, data, peer):
+        end.close()
 
 
 @pytest.mark.parametrize("option, value, why", [

@@ -115,6 +115,23 @@ static void without_an_answer_only_what_runs_goes_on(void **state)
     assert_int_equal(answer(b, ticket_of(b), NULL), 401);
 }
 
+static void a_connection_waits_while_its_request_does(void **state)
+{
+    struct bench *b = *state;
+    struct turn_conn c = bench_tcp(1);
+    struct turn_keys keys = {.n = 1, .until_ms = UINT64_MAX};
+    keys.key[0] = b->key;
+    assert_false(turn_server_conn_waits(b->s, c.id));
+    assert_int_equal(bench_allocate(b, &c, TURN_TCP), 1);
+    turn_id ticket = ticket_of(b);
+    assert_true(turn_server_conn_waits(b->s, c.id));
+    assert_false(turn_server_conn_waits(b->s, 2));
+    assert_int_equal(turn_server_ticket_conn(b->s, ticket), c.id);
+    assert_int_equal(answer(b, ticket, &keys), 0);
+    assert_false(turn_server_conn_waits(b->s, c.id));
+    assert_int_equal(turn_server_ticket_conn(b->s, ticket), 0);
+}
+
 static void late_answers_find_nothing(void **state)
 {
     struct bench *b = *state;
@@ -138,6 +155,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(any_of_several_keys_will_do, setup, teardown),
         cmocka_unit_test_setup_teardown(a_key_is_asked_for_again, setup, teardown),
         cmocka_unit_test_setup_teardown(without_an_answer_only_what_runs_goes_on, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_connection_waits_while_its_request_does, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(late_answers_find_nothing, setup, teardown),
     };
