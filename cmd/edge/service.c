@@ -76,11 +76,12 @@ static void on_interrupt(int signo, void *ctx)
     loop_stop(s->loop);
 }
 
-/* Names what is new in the file and needs a restart. */
+/* Names what is new in the file and needs a restart. Secrets are forgotten once they are in use:
+ * whether one has changed cannot be told. */
 static void warn_fixed(const struct service *s, const struct conf *fresh)
 {
     for (const struct conf_option *o = edge_program.options; o->name; o++) {
-        if (!o->reloads && !conf_same(s->options, fresh, o->name)) {
+        if (!o->reloads && !o->secret && !conf_same(s->options, fresh, o->name)) {
             LOG(s->log, LOG_WARN, "reload-ignored", LOG_S("key", o->name),
                 LOG_S("why", "it changes with a restart only"));
         }

@@ -457,6 +457,7 @@ def test_bytes_behind_a_connection_bind_that_waits_for_its_key(edge):
     cid = control.recv().attrs[CONNECTION_ID]
     p.process.send_signal(signal.SIGHUP)  # forgets whom it knew
     p.wait_event("reloaded")
+    assert not [e for e in p.events if e["event"] == "reload-ignored"]  # nothing has changed
     data = Turn(server, "alice", "secret", realm=REALM.encode(), nonce=control.nonce)
     data.send(CONNECTION_BIND, [(CONNECTION_ID, cid)])
     early = bytes(range(256)) * 40  # no STUN in it
