@@ -98,7 +98,7 @@ static int listen_at(struct sip_run *r, size_t n)
 
 static int make_tls(struct sip_run *r)
 {
-    char why[96];
+    char why[TLS_WHY_MAX];
     struct tls_config cfg = {.cert_file = r->cfg.tls_cert,
                              .key_file = r->cfg.tls_key,
                              .ca_file = r->cfg.tls_ca,

@@ -10,7 +10,6 @@
 #include "lib/base/crypto.h"
 
 enum {
-    WHY_LEN = 96,
     WAIT_MAX = 64 * 1024,      /* plain text that waits for the handshake */
     HANDSHAKE_MAX = 64 * 1024, /* wire bytes of the peer's until it is done */
     ALPN_MAX_LEN = 255,
@@ -49,9 +48,9 @@ static const char *ssl_words(void)
 
 static int cannot(char *why, const char *what, const char *file)
 {
-    int n = snprintf(why, WHY_LEN, "cannot use %s %s: %s", what, file, ssl_words());
-    if (n >= WHY_LEN) {
-        memcpy(why + WHY_LEN - 4, "...", 4);
+    int n = snprintf(why, TLS_WHY_MAX, "cannot use %s %s: %s", what, file, ssl_words());
+    if (n >= TLS_WHY_MAX) {
+        memcpy(why + TLS_WHY_MAX - 4, "...", 4);
     }
     return ERR_SYSTEM;
 }

@@ -16,7 +16,12 @@ struct tls_config {
     const char *alpn;
 };
 
-/* TLS 1.2 and up. ERR_SYSTEM when a file cannot be used: `why` (96 bytes) says which and why.
+enum {
+    TLS_WHY_MAX = 512 /* a path of usual length and a sentence */
+};
+
+/* TLS 1.2 and up. ERR_SYSTEM when a file cannot be used: `why` (TLS_WHY_MAX bytes) says which
+ * and why.
  */
 MUST_USE int tls_context_new(struct tls_context **out, const struct tls_config *cfg, char *why);
 void tls_context_free(struct tls_context *c); /* its sessions live on */

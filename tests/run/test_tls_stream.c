@@ -328,7 +328,7 @@ static void a_small_message_is_one_record(void **state)
 
 static int make(void **state)
 {
-    char why[96];
+    char why[TLS_WHY_MAX];
     (void)state;
     if (!certs_make(&certs)) {
         return -1;

@@ -18,7 +18,7 @@ static struct tls *server, *client;
 static struct tls_context *context(const struct tls_config *cfg)
 {
     struct tls_context *c = NULL;
-    char why[96];
+    char why[TLS_WHY_MAX];
     int err = tls_context_new(&c, cfg, why);
     if (err) {
         fail_msg("%s", why);
@@ -224,7 +224,7 @@ static void what_waits_is_bounded(void **state)
 static void bad_files_say_which(void **state)
 {
     struct tls_context *c;
-    char why[96];
+    char why[TLS_WHY_MAX];
     (void)state;
     struct tls_config missing = {.cert_file = "/nonexistent.pem", .key_file = certs.key};
     assert_int_equal(tls_context_new(&c, &missing, why), ERR_SYSTEM);
@@ -266,7 +266,7 @@ static void alpn_is_taken_but_not_asked_for(void **state)
     speaks_alpn("stun.turn", "http/1.1", NULL);
     struct tls_config nameless = {.alpn = ""};
     struct tls_context *c;
-    char why[96];
+    char why[TLS_WHY_MAX];
     assert_int_equal(tls_context_new(&c, &nameless, why), ERR_MALFORMED);
 }
 
