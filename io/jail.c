@@ -250,11 +250,14 @@ static int add_server_rules(scmp_filter_ctx f)
     }
     for (size_t i = 0; i < sizeof families / sizeof *families; i++) {
         bad |= seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
-                                SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)families[i]));
+                                (struct scmp_arg_cmp){.arg = 0,
+                                                      .op = SCMP_CMP_EQ,
+                                                      .datum_a = (scmp_datum_t)families[i]});
     }
     for (size_t i = 0; i < sizeof requests / sizeof *requests; i++) {
-        bad |= seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
-                                SCMP_A1(SCMP_CMP_EQ, requests[i]));
+        bad |= seccomp_rule_add(
+            f, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
+            (struct scmp_arg_cmp){.arg = 1, .op = SCMP_CMP_EQ, .datum_a = requests[i]});
     }
     return bad;
 }
