@@ -97,10 +97,14 @@ static struct turn_conn conn_from(struct fuzz *f)
 {
     uint8_t v = rd_u8(&f->in);
     return (struct turn_conn){
-        .id = v & 1 ? 1u + (v >> 1) % CONNS : 0,
+  /* TCP, DTLS, plain UDP */
+        .id = v & 1   ? 1u + (v >> 1) % CONNS
+              : v & 2 ? 1u + CONNS + (v >> 2) % CONNS
+                      : 0,
         .client = {.family = ADDR_IP4, .ip = {192, 0, 2, 1},    .port = v   },
         .local = {.family = ADDR_IP4, .ip = {198, 51, 100, 1}, .port = 3478},
         .transport = v & 1 ? TURN_TCP : TURN_UDP,
+        .is_proven = v & 3,
         .dialect = &turn_dialect_rfc8656,
     };
 }
@@ -171,7 +175,7 @@ static void step(struct fuzz *f)
         remember(f, turn_server_tcp_accepted(f->s, f->now_ms, id, &a));
         break;
     case 9: turn_server_tcp_closed(f->s, f->now_ms, id); break;
-    case 10: turn_server_conn_gone(f->s, f->now_ms, 1u + (what >> 4) % CONNS); break;
+    case 10: turn_server_conn_gone(f->s, f->now_ms, 1u + (what >> 4) % (2u * CONNS)); break;
     case 11: f->now_ms += 1000u * rd_u8(&f->in); break;
     default: break;
     }
@@ -185,7 +189,7 @@ static void step(struct fuzz *f)
 /* An hour later, and with every connection gone, nothing may be left. */
 static void finish(struct fuzz *f)
 {
-    for (turn_id id = 1; id <= CONNS; id++) {
+    for (turn_id id = 1; id <= 2u * CONNS; id++) {
         turn_server_conn_gone(f->s, f->now_ms, id);
         drain(f);
     }

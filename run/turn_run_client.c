@@ -144,6 +144,7 @@ void client_accepted(struct tcp *t, const struct addr *peer, void *ctx)
                                  .client = *peer,
                                  .local = tcp_local(t),
                                  .transport = TURN_TCP,
+                                 .is_proven = true,
                                  .dialect = &turn_dialect_rfc8656};
     map_add(&r->clients_by_id, &c->by_id);
     c->next = r->clients;

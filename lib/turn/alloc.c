@@ -11,7 +11,7 @@ static void put_addr(uint8_t *to, const struct addr *a)
     to[18] = (uint8_t)a->port;
 }
 
-/* A TCP connection's id says all about it; addresses tell UDP clients apart. */
+/* A connection's id says all about it; addresses tell apart the clients without one. */
 static struct tuple_key tuple_of(turn_id conn, const struct turn_conn *udp)
 {
     struct tuple_key k = {{0}};
@@ -37,7 +37,7 @@ struct alloc *alloc_of_conn_id(const struct turn_server *s, turn_id conn)
 
 static struct tuple_key tuple_of_conn(const struct turn_conn *c)
 {
-    return c->transport == TURN_UDP ? tuple_of(0, c) : tuple_of(c->id, NULL);
+    return c->id ? tuple_of(c->id, NULL) : tuple_of(0, c);
 }
 
 struct alloc *alloc_of_conn(const struct turn_server *s, const struct turn_conn *c)
@@ -351,7 +351,7 @@ void alloc_end(struct turn_server *s, struct alloc *a, const char *event, const 
 
 void alloc_cut(struct turn_server *s, struct alloc *a, const char *event, const char *why)
 {
-    turn_id conn = a->conn.transport == TURN_TCP ? a->conn.id : 0;
+    turn_id conn = a->conn.id;
     alloc_end(s, a, event, why);
     if (conn) {
         auth_drop_conn(s, conn);

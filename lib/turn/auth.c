@@ -182,12 +182,12 @@ void turn_server_key(struct turn_server *s, uint64_t now_ms, turn_id ticket,
     secret_wipe(&keys, sizeof keys);
 }
 
-/* A request of a TCP connection that waits; NULL: none does. */
+/* A request of a connection that waits; NULL: none does. */
 static struct parked *parked_of(const struct turn_server *s, turn_id conn)
 {
-    for (uint32_t i = 0; s->parked.n_live > 0 && i < s->parked.n_touched; i++) {
+    for (uint32_t i = 0; conn && s->parked.n_live > 0 && i < s->parked.n_touched; i++) {
         struct parked *p = (struct parked *)(void *)(s->parked.items + i * s->parked.size);
-        if (p->slot.is_live && p->conn.transport == TURN_TCP && p->conn.id == conn) {
+        if (p->slot.is_live && p->conn.id == conn) {
             return p;
         }
     }
@@ -209,5 +209,5 @@ bool turn_server_conn_waits(const struct turn_server *s, turn_id conn)
 turn_id turn_server_ticket_conn(const struct turn_server *s, turn_id ticket)
 {
     const struct parked *p = pool_find(&s->parked, ticket);
-    return p && p->conn.transport == TURN_TCP ? p->conn.id : 0;
+    return p ? p->conn.id : 0;
 }

@@ -115,7 +115,7 @@ static void reply_put(struct turn_server *s, const struct call *c, struct turn_r
     struct wr w = wr_over(s->reply, sizeof s->reply);
     /* A datagram's source is not proven before it is signed: what goes there unasked for must
      * be little, and seldom. */
-    reply->is_terse = !c->key && c->conn->transport == TURN_UDP;
+    reply->is_terse = !c->key && !c->conn->is_proven;
     if (reply->is_terse && !rate_pass(s, &c->conn->client)) {
         return;
     }

@@ -48,9 +48,10 @@ struct turn_env {
 };
 
 struct turn_conn { /* the client's side of a 5-tuple */
-    turn_id id;    /* TCP: the connection's, given by the caller; UDP: 0 */
+    turn_id id;    /* TCP, DTLS: the connection's, given by the caller; plain UDP: 0 */
     struct addr client, local;
-    enum turn_transport transport;
+    enum turn_transport transport; /* DTLS: TURN_UDP */
+    bool is_proven; /* the client's address cannot be forged: TCP; DTLS after its cookie */
     const struct turn_dialect *dialect;
 };
 
@@ -63,7 +64,7 @@ struct turn_keys {
 };
 
 enum turn_do {
-    TURN_DO_SEND,        /* bytes to the client: conn, or client and local for UDP */
+    TURN_DO_SEND,        /* bytes to the client: conn, or client and local if that is 0 */
     TURN_DO_RELAY_OPEN,  /* `relay`, as `open` says; answer turn_server_relay_opened() */
     TURN_DO_RELAY_SEND,  /* datagram from the relay port to a peer */
     TURN_DO_RELAY_CLOSE, /* also of a reserved port that nobody came for */
@@ -147,10 +148,10 @@ bool turn_server_next(struct turn_server *s, struct turn_action *out);
 /* When to call tick; UINT64_MAX: not until something else happens. */
 uint64_t turn_server_deadline_ms(const struct turn_server *s);
 
-/* Does a request of this TCP connection wait for its key? The stream should then not be read on:
- * what follows a ConnectionBind is for the peer. Ask again after turn_server_keys(). */
+/* Does a request of this TCP connection wait for its key? The stream should then not be read
+ * on: what follows a ConnectionBind is for the peer. Ask again after turn_server_keys(). */
 bool turn_server_conn_waits(const struct turn_server *s, turn_id conn);
-/* The TCP connection whose request waits under `ticket`; 0: none does. */
+/* The connection whose request waits under `ticket`; 0: none does. */
 turn_id turn_server_ticket_conn(const struct turn_server *s, turn_id ticket);
 
 /* Does the connection carry an allocation? One that does not may be closed when it idles. */

@@ -114,11 +114,12 @@ bool model_is_signed(const struct stun_msg *m)
     return m->covered < m->n_attrs && m->at[m->covered].type == STUN_MESSAGE_INTEGRITY;
 }
 
-/* Only what goes to somebody unknown over UDP may do without a fingerprint. */
+/* Only what goes to somebody unknown, at an address that may be forged, may do without a
+ * fingerprint. */
 static bool ends_well(const struct turn_conn *c, const struct stun_msg *m)
 {
     bool has_fingerprint = m->n_attrs > 0 && m->at[m->n_attrs - 1].type == STUN_FINGERPRINT;
-    bool is_bare = !has_fingerprint && !model_is_signed(m) && c->transport == TURN_UDP;
+    bool is_bare = !has_fingerprint && !model_is_signed(m) && !c->is_proven;
     return is_bare || stun_fingerprint_ok(m);
 }
 
@@ -200,8 +201,8 @@ struct m_alloc *model_alloc_of(struct model *m, const struct turn_conn *c)
 {
     for (size_t i = 0; i < MODEL_ALLOCS; i++) {
         struct m_alloc *a = &m->allocs[i];
-        if (a->is_live && a->conn.transport == c->transport && a->conn.id == c->id &&
-            (c->transport == TURN_TCP ||
+        if (a->is_live && a->conn.id == c->id &&
+            (c->id != 0 ||
              (addr_eq(&a->conn.client, &c->client) && addr_eq(&a->conn.local, &c->local)))) {
             return a;
         }
@@ -242,7 +243,7 @@ void model_drop_parked(struct model *m, turn_id conn)
 {
     for (size_t i = 0; i < MODEL_PARKED; i++) {
         struct m_parked *p = &m->parked[i];
-        if (p->frame.conn.transport == TURN_TCP && p->frame.conn.id == conn) {
+        if (p->frame.conn.id == conn) {
             p->ticket = 0;
         }
     }
@@ -438,8 +439,7 @@ void model_tcp_closed(struct model *m, turn_id link)
 
 void model_conn_gone(struct model *m, turn_id conn)
 {
-    struct m_alloc *a =
-        model_alloc_of(m, &(struct turn_conn){.id = conn, .transport = TURN_TCP});
+    struct m_alloc *a = model_alloc_of(m, &(struct turn_conn){.id = conn});
     model_drop_parked(m, conn);
     if (a) {
         model_end_alloc(m, a);

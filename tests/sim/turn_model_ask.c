@@ -21,7 +21,7 @@ static bool is_muted(struct model *m, const struct frame *f)
     for (size_t i = 0; i < m->n_acts; i++) {
         is_answered |= m->acts[i].a.what == TURN_DO_SEND;
     }
-    if (f->conn.transport != TURN_UDP || most == 0) {
+    if (f->conn.is_proven || most == 0) {
         return false;
     }
     if (m->unproven_at_s != m->now_ms / SECOND) {

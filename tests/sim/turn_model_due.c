@@ -57,7 +57,7 @@ void model_ticked(struct model *m)
         struct m_alloc *a = &m->allocs[i];
         if (a->is_live && a->is_open && a->expires_ms <= m->now_ms) {
             model_end_alloc(m, a);
-            if (a->conn.transport == TURN_TCP) {
+            if (a->conn.id) {
                 model_want_close(m, TURN_DO_CONN_CLOSE, a->conn.id);
                 model_drop_parked(m, a->conn.id);
             }

@@ -14,7 +14,7 @@ void model_kick(struct model *m, turn_id relay, int err)
         model_fault(m, "an allocation is there and cannot be kicked");
     }
     model_end_alloc(m, a);
-    if (a->conn.transport == TURN_TCP) {
+    if (a->conn.id) {
         model_want_close(m, TURN_DO_CONN_CLOSE, a->conn.id);
         model_drop_parked(m, a->conn.id);
     }

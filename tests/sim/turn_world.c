@@ -22,7 +22,7 @@ static struct endpoint *endpoint_of(struct world *w, const struct turn_action *a
     for (size_t i = 0; i < w->n_clients; i++) {
         struct endpoint *e = &w->clients[i];
         if (a->conn ? e->conn.id == a->conn
-                    : e->conn.transport == TURN_UDP && addr_eq(&e->conn.client, &a->addr)) {
+                    : e->conn.id == 0 && addr_eq(&e->conn.client, &a->addr)) {
             return e;
         }
     }
@@ -207,6 +207,16 @@ static void client_speaks(struct world *w)
     w->n_flights += !world_chance(w, 5); /* or it gets lost */
 }
 
+static bool is_open(const struct world *w, turn_id conn)
+{
+    for (size_t i = 0; i < w->n_clients; i++) {
+        if (w->clients[i].conn.id == conn) {
+            return !w->clients[i].is_closed;
+        }
+    }
+    return false;
+}
+
 static void datagram_arrives(struct world *w)
 {
     if (w->n_flights == 0) {
@@ -214,10 +224,13 @@ static void datagram_arrives(struct world *w)
     }
     size_t i = world_pick(w, (uint32_t)w->n_flights);
     struct frame f = w->flight[i];
-    if (!world_chance(w, 10)) { /* else it comes again */
+    /* It may come again, but DTLS takes none twice and none of an association that is over. */
+    if (f.conn.id || !world_chance(w, 10)) {
         w->flight[i] = w->flight[--w->n_flights];
     }
-    from_client(w, &f);
+    if (!f.conn.id || is_open(w, f.conn.id)) {
+        from_client(w, &f);
+    }
 }
 
 /* The live allocation that is picked; NULL when there is none. */
@@ -394,7 +407,7 @@ static void conn_gone(struct world *w, turn_id conn)
 static void client_leaves(struct world *w)
 {
     struct endpoint *e = &w->clients[world_pick(w, (uint32_t)w->n_clients)];
-    if (e->conn.transport == TURN_TCP) {
+    if (e->conn.id) {
         e->is_closed = true;
         conn_gone(w, e->conn.id);
     }

@@ -62,13 +62,14 @@ static void make_clients(struct world *w)
     w->n_clients = 2 + world_pick(w, world_chance(w, 80) ? 10 : WORLD_CLIENTS - 1);
     for (size_t i = 0; i < w->n_clients; i++) {
         struct endpoint *e = &w->clients[i];
-        bool tcp = world_chance(w, 50);
+        bool tcp = world_chance(w, 50), dtls = !tcp && world_chance(w, 30);
         e->user = (uint8_t)(world_chance(w, 95) ? world_pick(w, 3) : 3);
         e->conn = (struct turn_conn){
-            .id = tcp ? ++w->next_conn : 0,
+            .id = tcp || dtls ? ++w->next_conn : 0,
             .client = {.family = ADDR_IP4, .ip = {192, 0, 2, (uint8_t)i}, .port = 5000},
             .local = {.family = ADDR_IP4, .ip = {198, 51, 100, 1},       .port = 3478},
             .transport = tcp ? TURN_TCP : TURN_UDP,
+            .is_proven = tcp || dtls,
             .dialect = &turn_dialect_rfc8656
         };
     }

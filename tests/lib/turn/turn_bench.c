@@ -75,6 +75,7 @@ struct turn_conn bench_tcp(turn_id id)
                           .client = bench_addr("192.0.2.10:5000"),
                           .local = bench_addr("198.51.100.1:3478"),
                           .transport = TURN_TCP,
+                          .is_proven = true,
                           .dialect = &turn_dialect_rfc8656};
     c.client.port = (uint16_t)(c.client.port + id);
     return c;
