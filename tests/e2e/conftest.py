@@ -41,6 +41,16 @@ def free_port(kind=socket.SOCK_STREAM, host="127.0.0.1"):
         return s.getsockname()[1]
 
 
+def make_cert(folder, name, ip="127.0.0.2"):
+    """(certificate, key): self-signed, for that name and address."""
+    cert, key = folder / f"{name}.pem", folder / f"{name}.key"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+                    "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj",
+                    f"/CN={name}", "-addext", f"subjectAltName=DNS:{name},IP:{ip}",
+                    "-out", cert, "-keyout", key], check=True, capture_output=True)
+    return cert, key
+
+
 class Program:
     """A process that logs a JSON object a line; ended by its pid, never by its name."""
 

@@ -14,19 +14,10 @@ import time
 import pytest
 
 import turn_client as tc
-from conftest import TIMEOUT_S, Program, free_port, wait_until
+from conftest import TIMEOUT_S, Program, free_port, make_cert, wait_until
 
 pytestmark = pytest.mark.sanitized
 EDGE, PEER = "127.0.0.2", "127.0.0.3"
-
-
-def make_cert(folder, name):
-    cert, key = folder / f"{name}.pem", folder / f"{name}.key"
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
-                    "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj",
-                    f"/CN={name}", "-addext", f"subjectAltName=DNS:{name},IP:{EDGE}",
-                    "-out", cert, "-keyout", key], check=True, capture_output=True)
-    return cert, key
 
 
 @pytest.fixture(scope="module")

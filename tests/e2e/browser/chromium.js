@@ -7,9 +7,10 @@ const FLAGS = [
   '--disable-background-networking', '--disable-component-update', '--disable-sync',
 ];
 
-function launch() {
+function launch(more = []) {
   return chromium.launch({
-    executablePath: process.env.CHROMIUM || '/usr/bin/chromium', headless: true, args: FLAGS,
+    executablePath: process.env.CHROMIUM || '/usr/bin/chromium', headless: true,
+    args: [...FLAGS, ...more],
   });
 }
 
