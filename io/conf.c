@@ -2,8 +2,6 @@
 #include "io/conf.h"
 
 #include <assert.h>
-#include <errno.h>
-#include <ini.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,32 +11,9 @@
 
 #include "io/conf_impl.h"
 
-enum source {
-    FROM_PRESET,
-    FROM_FILE,
-    FROM_ARGS
-};
-
-struct value {
-    const struct conf_option *option;
-    char *text; /* ours */
-    enum source source;
-    int line; /* in the file */
-};
-
-struct conf {
-    const struct conf_program *prog;
-    FILE *to;         /* complaints */
-    const char *file; /* as given with -c, NULL: none */
-    struct value *value;
-    size_t n, cap;
-    bool failed;
-    bool check, show_defaults, help, version;
-};
-
-static const struct conf_option *option_of(const struct conf *c, struct slice name)
+const struct conf_option *conf_option_of(const struct conf *c, struct slice name)
 {
-    for (const struct conf_option *o = c->prog->options; o->name; o++) {
+    for (const struct conf_option *o = c->options; o->name; o++) {
         if (slice_eq(slice_str(o->name), name)) {
             return o;
         }
@@ -46,7 +21,7 @@ static const struct conf_option *option_of(const struct conf *c, struct slice na
     return NULL;
 }
 
-static const struct value *nth(const struct conf *c, const struct conf_option *o, size_t n)
+static const struct conf_value *nth(const struct conf *c, const struct conf_option *o, size_t n)
 {
     for (size_t i = 0; i < c->n; i++) {
         if (c->value[i].option == o && n-- == 0) {
@@ -56,23 +31,27 @@ static const struct value *nth(const struct conf *c, const struct conf_option *o
     return NULL;
 }
 
-/* "edge.conf:12: relay-ports: " or "causeway-edge: --relay-ports: ". */
-static void begin_complaint(struct conf *c, enum source source, int line, const char *name)
+void conf_complain(struct conf *c, enum conf_source source, int line, const char *name)
 {
     c->failed = true;
-    if (source == FROM_FILE) {
+    if (c->whole) {
+        c->whole->failed = true;
+    }
+    if (source == CONF_FROM_FILE) {
         fprintf(c->to, "%s:%d: %s: ", c->file, line, name);
+    } else if (c->kind) {
+        fprintf(c->to, "%s:%d: [%s.%s]: %s: ", c->file, c->line, c->kind->kind, c->name, name);
     } else {
         fprintf(c->to, "%s: --%s: %s", c->prog->name, name,
-                source == FROM_PRESET ? "the default: " : "");
+                source == CONF_FROM_PRESET ? "the default: " : "");
     }
 }
 
 void conf_fail(struct conf *c, const char *name, size_t n, const char *format, ...)
 {
-    const struct conf_option *o = option_of(c, slice_str(name));
-    const struct value *v = nth(c, o, n);
-    begin_complaint(c, v ? v->source : FROM_ARGS, v ? v->line : 0, name);
+    const struct conf_option *o = conf_option_of(c, slice_str(name));
+    const struct conf_value *v = nth(c, o, n);
+    conf_complain(c, v ? v->source : CONF_FROM_ARGS, v ? v->line : 0, name);
     va_list ap;
     va_start(ap, format);
     vfprintf(c->to, format, ap);
@@ -80,7 +59,7 @@ void conf_fail(struct conf *c, const char *name, size_t n, const char *format, .
     fputc('\n', c->to);
 }
 
-static void free_value(struct value *v)
+static void free_value(struct conf_value *v)
 {
     if (v->text) {
         secret_wipe(v->text, strlen(v->text));
@@ -89,7 +68,7 @@ static void free_value(struct value *v)
 }
 
 /* The command line wins over the file, and both over the default. */
-static void drop_weaker(struct conf *c, const struct conf_option *o, enum source source)
+static void drop_weaker(struct conf *c, const struct conf_option *o, enum conf_source source)
 {
     size_t kept = 0;
     for (size_t i = 0; i < c->n; i++) {
@@ -103,20 +82,20 @@ static void drop_weaker(struct conf *c, const struct conf_option *o, enum source
 }
 
 /* What a relative path in the file starts from: the file's folder. */
-static struct slice folder_of(const struct conf *c, const struct value *v)
+static struct slice folder_of(const struct conf *c, const struct conf_value *v)
 {
-    const char *slash = v->source == FROM_FILE ? strrchr(c->file, '/') : NULL;
+    const char *slash = v->source == CONF_FROM_FILE ? strrchr(c->file, '/') : NULL;
     bool is_relative = v->option->type == CONF_FILE && v->text[0] != '/';
     return slash && is_relative ? slice_of(c->file, (size_t)(slash - c->file) + 1)
                                 : slice_str("");
 }
 
-static int keep(struct conf *c, struct value v)
+static int keep(struct conf *c, struct conf_value v)
 {
     struct slice folder = folder_of(c, &v);
     if (c->n == c->cap) {
         size_t cap = c->cap ? 2 * c->cap : 32;
-        struct value *more = realloc(c->value, cap * sizeof *more);
+        struct conf_value *more = realloc(c->value, cap * sizeof *more);
         if (!more) {
             return ERR_NOMEM;
         }
@@ -135,10 +114,10 @@ static int keep(struct conf *c, struct value v)
     return OK;
 }
 
-static void complain_value(struct conf *c, const struct value *v)
+static void complain_value(struct conf *c, const struct conf_value *v)
 {
     const struct conf_option *o = v->option;
-    begin_complaint(c, v->source, v->line, o->name);
+    conf_complain(c, v->source, v->line, o->name);
     if (!o->secret) {
         fprintf(c->to, "\"%s\" is ", v->text);
     }
@@ -151,16 +130,16 @@ static void complain_value(struct conf *c, const struct value *v)
             o->type == CONF_CHOICE ? o->choices : "");
 }
 
-static void set(struct conf *c, struct value v)
+void conf_set(struct conf *c, struct conf_value v)
 {
     const struct conf_option *o = v.option;
     if (!conf_kind(o->type)->ok(o, slice_str(v.text))) {
         complain_value(c, &v);
         return;
     }
-    const struct value *old = nth(c, o, 0);
+    const struct conf_value *old = nth(c, o, 0);
     if (!o->many && old && old->source == v.source) {
-        begin_complaint(c, v.source, v.line, o->name);
+        conf_complain(c, v.source, v.line, o->name);
         fprintf(c->to, "given twice\n");
         return;
     }
@@ -168,97 +147,34 @@ static void set(struct conf *c, struct value v)
         drop_weaker(c, o, v.source);
     }
     if (keep(c, v)) {
-        begin_complaint(c, v.source, v.line, o->name);
+        conf_complain(c, v.source, v.line, o->name);
         fprintf(c->to, "out of memory\n");
     }
 }
 
-static void complain_unknown(struct conf *c, enum source source, int line, struct slice name)
+void conf_complain_unknown(struct conf *c, enum conf_source source, int line, struct slice name)
 {
-    const struct conf_option *near = conf_nearest(c->prog->options, name);
-    const char *dashes = source == FROM_FILE ? "" : "--";
+    const struct conf_option *near = conf_nearest(c->options, name);
+    const char *dashes = source == CONF_FROM_FILE ? "" : "--";
     c->failed = true;
-    if (source == FROM_FILE) {
+    if (c->whole) {
+        c->whole->failed = true;
+    }
+    if (source == CONF_FROM_FILE) {
         fprintf(c->to, "%s:%d: ", c->file, line);
     } else {
         fprintf(c->to, "%s: ", c->prog->name);
     }
     fprintf(c->to, "%s%.*s: unknown %s", dashes, (int)name.len, (const char *)name.p,
-            source == FROM_FILE ? "key" : "option");
+            source == CONF_FROM_FILE ? "key" : "option");
+    if (c->kind) {
+        fprintf(c->to, " of [%s.%s]", c->kind->kind, c->name);
+    }
     if (near) {
         fprintf(c->to, "; did you mean %s%s?\n", dashes, near->name);
     } else {
         fprintf(c->to, "; --help lists all\n");
     }
-}
-
-struct ini_file {
-    struct conf *c;
-    FILE *f;
-    int line;
-    bool too_long;
-    bool has_comment; /* the line in hand goes on behind its value */
-};
-
-/* As fgets. Counts lines, since the handler is not told, and notices those that inih would cut
- * in two. */
-static char *next_line(char *out, int size, void *ctx)
-{
-    struct ini_file *in = ctx;
-    char *s = fgets(out, size, in->f);
-    in->line++;
-    if (s && !strchr(s, '\n') && !feof(in->f)) {
-        in->too_long = true;
-        return NULL;
-    }
-    in->has_comment = s && (strstr(s, " ;") || strstr(s, "\t;"));
-    return s;
-}
-
-static int on_key(void *ctx, const char *section, const char *name, const char *text)
-{
-    struct ini_file *in = ctx;
-    struct conf *c = in->c;
-    const struct conf_option *o = option_of(c, slice_str(name));
-    if (*section) {
-        begin_complaint(c, FROM_FILE, in->line, name);
-        fprintf(c->to, "is in section [%s]; this file has no sections, remove that line\n",
-                section);
-    } else if (!o) {
-        complain_unknown(c, FROM_FILE, in->line, slice_str(name));
-    } else if (o->secret && in->has_comment) {
-        /* It may be a comment; it may as well be half of a password, lost without a word. */
-        begin_complaint(c, FROM_FILE, in->line, name);
-        fprintf(stderr, "the value would end at the semicolon behind a blank, where a comment "
-                        "begins; take that away, or choose a secret without it\n");
-    } else {
-        struct value v = {.option = o, .source = FROM_FILE, .line = in->line};
-        v.text = (char *)(uintptr_t)text; /* copied by keep() */
-        set(c, v);
-    }
-    return 1;
-}
-
-static void read_file(struct conf *c)
-{
-    struct ini_file in = {.c = c, .f = fopen(c->file, "re")};
-    if (!in.f) {
-        c->failed = true;
-        fprintf(c->to, "%s: -c %s: %s\n", c->prog->name, c->file, strerror(errno));
-        return;
-    }
-    int bad_line = ini_parse_stream(next_line, &in, on_key, &in);
-    if (in.too_long) {
-        c->failed = true;
-        fprintf(c->to, "%s:%d: the line is too long\n", c->file, in.line);
-    } else if (bad_line > 0) {
-        c->failed = true;
-        fprintf(c->to, "%s:%d: not a line of the form key = value\n", c->file, bad_line);
-    } else if (bad_line < 0 || ferror(in.f)) {
-        c->failed = true;
-        fprintf(c->to, "%s: cannot be read\n", c->file);
-    }
-    (void)fclose(in.f);
 }
 
 /* One word of the command line and what belongs to it. */
@@ -294,17 +210,18 @@ static bool is_flag(struct conf *c, const char *arg)
 static void read_word(struct conf *c, int argc, char **argv, int *i)
 {
     struct slice all = slice_str(argv[*i] + 2);
-    const struct conf_option *o = option_of(c, text_split(&all, '='));
+    const struct conf_option *o = conf_option_of(c, text_split(&all, '='));
     struct word w = take_word(argc, argv, i, o && o->type != CONF_BOOL);
     const char *text = w.text || (o && o->type != CONF_BOOL) ? w.text : "on";
     if (!o) {
-        complain_unknown(c, FROM_ARGS, 0, w.name);
+        conf_complain_unknown(c, CONF_FROM_ARGS, 0, w.name);
     } else if (!text) {
-        begin_complaint(c, FROM_ARGS, 0, o->name);
+        conf_complain(c, CONF_FROM_ARGS, 0, o->name);
         fprintf(c->to, "needs a value, --%s %s\n", o->name, conf_kind(o->type)->word);
     } else {
-        set(c,
-            (struct value){.option = o, .text = (char *)(uintptr_t)text, .source = FROM_ARGS});
+        conf_set(c, (struct conf_value){.option = o,
+                                        .text = (char *)(uintptr_t)text,
+                                        .source = CONF_FROM_ARGS});
     }
 }
 
@@ -334,7 +251,7 @@ static void read_args(struct conf *c, int argc, char **argv, bool only_file)
             continue;
         } else if (only_file) {
             struct slice name = slice_str(argv[i] + 2);
-            const struct conf_option *o = option_of(c, text_split(&name, '='));
+            const struct conf_option *o = conf_option_of(c, text_split(&name, '='));
             (void)take_word(argc, argv, &i, o && o->type != CONF_BOOL);
         } else {
             read_word(c, argc, argv, &i);
@@ -345,18 +262,22 @@ static void read_args(struct conf *c, int argc, char **argv, bool only_file)
 static void fill_in(struct conf *c)
 {
     bool failed_before = c->failed; /* then what is missing may be what was wrong */
-    for (const struct conf_option *o = c->prog->options; o->name; o++) {
+    for (const struct conf_option *o = c->options; o->name; o++) {
         if (nth(c, o, 0)) {
             continue;
         }
         if (o->preset) {
-            struct value v = {.option = o, .source = FROM_PRESET};
+            struct conf_value v = {.option = o, .source = CONF_FROM_PRESET};
             v.text = (char *)(uintptr_t)o->preset;
-            set(c, v);
+            conf_set(c, v);
         } else if (o->required && !failed_before) {
-            begin_complaint(c, FROM_ARGS, 0, o->name);
-            fprintf(c->to, "is required, here or as a key of the file given with -c\n");
+            conf_complain(c, CONF_FROM_ARGS, 0, o->name);
+            fprintf(c->to, "is required%s\n",
+                    c->kind ? "" : ", here or as a key of the file given with -c");
         }
+    }
+    for (struct conf *s = c->sections; s; s = s->next) {
+        fill_in(s);
     }
 }
 
@@ -377,7 +298,7 @@ static enum conf_result load(struct conf *c, int argc, char **argv,
         return CONF_DONE;
     }
     if (c->file && !c->failed) {
-        read_file(c);
+        conf_read_file(c);
     }
     read_args(c, argc, argv, false);
     fill_in(c);
@@ -401,6 +322,7 @@ enum conf_result conf_load(struct conf **out, const struct conf_program *prog, i
         return CONF_FAILED;
     }
     c->prog = prog;
+    c->options = prog->options;
     c->to = prog->complaints ? prog->complaints : stderr;
     enum conf_result result = load(c, argc, argv, validate);
     if (result != CONF_RUN) {
@@ -416,6 +338,11 @@ void conf_free(struct conf *c)
     if (!c) {
         return;
     }
+    while (c->sections) { /* they have none of their own */
+        struct conf *s = c->sections;
+        c->sections = s->next;
+        conf_free(s);
+    }
     for (size_t i = 0; i < c->n; i++) {
         free_value(&c->value[i]);
     }
@@ -425,8 +352,8 @@ void conf_free(struct conf *c)
 
 bool conf_same(const struct conf *a, const struct conf *b, const char *name)
 {
-    const struct conf_option *o = option_of(a, slice_str(name));
-    const struct value *x, *y;
+    const struct conf_option *o = conf_option_of(a, slice_str(name));
+    const struct conf_value *x, *y;
     size_t n = 0;
     do {
         x = nth(a, o, n);
@@ -435,9 +362,55 @@ bool conf_same(const struct conf *a, const struct conf *b, const char *name)
     return !x && !y;
 }
 
+bool conf_same_sections(const struct conf *a, const struct conf *b, const char *kind)
+{
+    size_t n = conf_sections(a, kind);
+    if (conf_sections(b, kind) != n) {
+        return false;
+    }
+    for (size_t i = 0; i < n; i++) {
+        const struct conf *x = conf_section(a, kind, i), *y = conf_section(b, kind, i);
+        if (strcmp(x->name, y->name) != 0) {
+            return false;
+        }
+        for (const struct conf_option *o = x->options; o->name; o++) {
+            if (!o->reloads && !o->secret && !conf_same(x, y, o->name)) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+size_t conf_sections(const struct conf *c, const char *kind)
+{
+    size_t n = 0;
+    while (conf_section(c, kind, n)) {
+        n++;
+    }
+    return n;
+}
+
+struct conf *conf_section(const struct conf *c, const char *kind, size_t n)
+{
+    struct conf *s = c->sections;
+    while (s && (strcmp(s->kind->kind, kind) != 0 || n-- > 0)) {
+        s = s->next;
+    }
+    return s;
+}
+
+const char *conf_section_name(const struct conf *section)
+{
+    return section->name;
+}
+
 void conf_forget_secrets(struct conf *c)
 {
     size_t kept = 0;
+    for (struct conf *s = c->sections; s; s = s->next) {
+        conf_forget_secrets(s);
+    }
     for (size_t i = 0; i < c->n; i++) {
         if (c->value[i].option->secret) {
             free_value(&c->value[i]);
@@ -450,7 +423,7 @@ void conf_forget_secrets(struct conf *c)
 
 size_t conf_count(const struct conf *c, const char *name)
 {
-    const struct conf_option *o = option_of(c, slice_str(name));
+    const struct conf_option *o = conf_option_of(c, slice_str(name));
     size_t n = 0;
     while (nth(c, o, n)) {
         n++;
@@ -462,18 +435,18 @@ size_t conf_count(const struct conf *c, const char *name)
 static struct slice text_of(const struct conf *c, const char *name, size_t n,
                             enum conf_type type)
 {
-    const struct conf_option *o = option_of(c, slice_str(name));
+    const struct conf_option *o = conf_option_of(c, slice_str(name));
     assert(o && o->type == type);
     (void)type;
-    const struct value *v = nth(c, o, n);
+    const struct conf_value *v = nth(c, o, n);
     return slice_str(v ? v->text : NULL);
 }
 
 const char *conf_text(const struct conf *c, const char *name, size_t n)
 {
-    const struct conf_option *o = option_of(c, slice_str(name));
+    const struct conf_option *o = conf_option_of(c, slice_str(name));
     assert(o);
-    const struct value *v = nth(c, o, n);
+    const struct conf_value *v = nth(c, o, n);
     return v ? v->text : NULL;
 }
 
@@ -491,7 +464,7 @@ int64_t conf_number(const struct conf *c, const char *name)
 
 struct addr conf_addr(const struct conf *c, const char *name, size_t n)
 {
-    const struct conf_option *o = option_of(c, slice_str(name));
+    const struct conf_option *o = conf_option_of(c, slice_str(name));
     struct addr a;
     assert(o && (o->type == CONF_ADDR || o->type == CONF_IP));
     return addr_parse(text_of(c, name, n, o->type), &a) ? (struct addr){0} : a;
@@ -513,7 +486,7 @@ size_t conf_choice(const struct conf *c, const char *name)
 {
     size_t i = 0;
     struct slice text = text_of(c, name, 0, CONF_CHOICE);
-    return conf_parse_choice(option_of(c, slice_str(name))->choices, text, &i) ? i : 0;
+    return conf_parse_choice(conf_option_of(c, slice_str(name))->choices, text, &i) ? i : 0;
 }
 
 void conf_pair(const struct conf *c, const char *name, size_t n, struct slice *left,

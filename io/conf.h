@@ -33,13 +33,28 @@ struct conf_option {
     const char *help;    /* one line */
 };
 
+/* "[realm.NAME]" in the file, any number of times with other NAMEs: keys of its own. There are
+ * none on the command line. */
+struct conf_section {
+    const char *kind;                  /* "realm" */
+    const struct conf_option *options; /* ends with a NULL name */
+    size_t max;                        /* how many there may be */
+    bool reloads;                      /* for the program: they may come and go while it runs */
+    const char *help;                  /* one line */
+};
+
+enum {
+    CONF_NAME_MAX = 63 /* of a section: letters, digits, "-", "_" and "." */
+};
+
 struct conf;
 
 struct conf_program {
-    const char *name;                  /* "causeway-edge" */
-    const char *summary;               /* one line for --help */
-    const struct conf_option *options; /* ends with a NULL name */
-    FILE *complaints;                  /* where to say what is wrong; NULL: stderr */
+    const char *name;                    /* "causeway-edge" */
+    const char *summary;                 /* one line for --help */
+    const struct conf_option *options;   /* ends with a NULL name */
+    const struct conf_section *sections; /* ends with a NULL kind; NULL: none */
+    FILE *complaints;                    /* where to say what is wrong; NULL: stderr */
 };
 
 enum conf_result {
@@ -59,10 +74,19 @@ void conf_free(struct conf *c); /* wipes secrets */
 __attribute__((format(printf, 4, 5))) void conf_fail(struct conf *c, const char *name, size_t n,
                                                      const char *format, ...);
 
-/* Have both the same values of `name`? */
+/* Have both the same values of the option `name`? */
 bool conf_same(const struct conf *a, const struct conf *b, const char *name);
+/* Have both the same sections of this kind, in the same order and with the same values of all
+ * that neither reloads nor is secret? */
+bool conf_same_sections(const struct conf *a, const struct conf *b, const char *kind);
 /* Wipes the values of secret options: from here on it is as if none were given. */
 void conf_forget_secrets(struct conf *c);
+
+size_t conf_sections(const struct conf *c, const char *kind); /* how many there are */
+/* The n-th of its kind, in the file's order, for all the functions above and below; conf_fail()
+ * makes `c` fail too. Lives as long as `c`. */
+struct conf *conf_section(const struct conf *c, const char *kind, size_t n);
+const char *conf_section_name(const struct conf *section); /* what follows the dot */
 
 size_t conf_count(const struct conf *c, const char *name); /* presets count as one value */
 /* The n-th value; the option's type must be right (assert). Text lives as long as `c`. */

@@ -86,6 +86,12 @@ static void warn_fixed(const struct service *s, const struct conf *fresh)
                 LOG_S("why", "it changes with a restart only"));
         }
     }
+    for (const struct conf_section *k = edge_program.sections; k && k->kind; k++) {
+        if (!k->reloads && !conf_same_sections(s->options, fresh, k->kind)) {
+            LOG(s->log, LOG_WARN, "reload-ignored", LOG_S("key", k->kind),
+                LOG_S("why", "it changes with a restart only"));
+        }
+    }
 }
 
 static void log_complaints(const struct service *s, const char *text)

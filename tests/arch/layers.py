@@ -36,7 +36,7 @@ THIRD_PARTY = {
     "sqlite3.h": ["run/user_file.c", "run/user_sqlite.c",
                   "tests/run/test_user_sqlite.c"],
     "uv.h": ["io/", "tests/io/"],
-    "ini.h": ["io/conf.c"],
+    "ini.h": ["io/conf_file.c"],
     "seccomp.h": ["io/jail.c"],
     "pcap": ["io/capture.c"],
     "freerdp/": ["cmd/rdp/", "cmd/lab/"],

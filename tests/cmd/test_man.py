@@ -28,10 +28,12 @@ def facts(text, default):
 
 
 def from_help(text):
-    """{"--listen ADDR:PORT": facts}"""
-    out, lines = {}, text.splitlines()
+    """{"--listen ADDR:PORT": facts, "[realm.NAME] sni = TEXT": facts}"""
+    out, lines, section = {}, text.splitlines(), ""
     for i, line in enumerate(lines):
-        m = re.match(r"  (-.*?)(?:\s{2,}(.*))?$", line)
+        head = re.match(r"(\[\w+\.NAME\]) in the file", line)
+        section = head[1] + " " if head else section
+        m = re.match(rf"  ({'[a-z]' if section else '-'}.*?)(?:\s{{2,}}(.*))?$", line)
         if m:
             tail = m[2] or ""
             after = lines[i + 1] if i + 1 < len(lines) else ""
@@ -39,8 +41,8 @@ def from_help(text):
                 tail = after.strip()
             # The number's range comes last of all, after a comma.
             has_number = m[1].endswith(" N")
-            out[m[1]] = facts(tail if has_number else re.sub(r"\d+ to \d+", "", tail),
-                              r" \[([^\]]*)\]")
+            out[section + m[1]] = facts(
+                tail if has_number else re.sub(r"\d+ to \d+", "", tail), r" \[([^\]]*)\]")
     return out
 
 
@@ -56,16 +58,28 @@ def plain(line):
     return re.sub(r"\\f.", "", line).replace("\\-", "-").replace("\\e", "\\").strip()
 
 
-def from_page(text, section):
-    """The entries of .SH OPTIONS, or of its .SS `section`; with what comes twice."""
+def entries(text, section):
+    """What stands behind each .TP of .SH OPTIONS, or of its .SS `section`; and of the sections of
+    the file, .SS [realm.NAME] of .SH SECTIONS, with that in front."""
     part = re.search(r"^\.SH OPTIONS\n(.*?)(?=^\.SH )", text, re.M | re.S)[1]
     if section:
         part = re.search(rf"^\.SS {section}\n(.*?)(?=^\.SS |\Z)", part, re.M | re.S)[1]
-    out, twice = {}, []
     for entry in part.split(".TP\n")[1:]:
+        yield "", entry
+    part = re.search(r"^\.SH SECTIONS\n(.*?)(?=^\.SH )", text, re.M | re.S)
+    for head, body in re.findall(r"^\.SS (\S+)\n(.*?)(?=^\.SS |\Z)", part[1] if part else "",
+                                 re.M | re.S):
+        for entry in body.split(".TP\n")[1:]:
+            yield head + " ", entry
+
+
+def from_page(text, section):
+    """The entries and what they say; with what comes twice."""
+    out, twice = {}, []
+    for kind, entry in entries(text, section):
         head, *body = entry.splitlines()
         words = " ".join(plain(line) for line in body)
-        name = plain(head)
+        name = kind + plain(head)
         if name in out:
             twice.append(name)
         has_number = name.endswith(" N")
@@ -87,15 +101,19 @@ def differences(program, page):
 
 def show_defaults(argv, program):
     """--show-defaults names the same keys, with the same values."""
-    keys = {}
-    for off, key, value in re.findall(r"^(#?)([a-z][a-z-]*) = ?(.*)$",
-                                      run(argv, "--show-defaults"), re.M):
-        keys[key] = None if off else value
+    keys, section = {}, ""
+    for line in run(argv, "--show-defaults").splitlines():
+        head = re.match(r"#(\[\w+\.NAME\])$", line)
+        section = head[1] + " " if head else section
+        m = re.match(r"(#?)([a-z][a-z-]*) = ?(.*)$", line)
+        if m:
+            # Those of a section are examples: they stand there as comments.
+            keys[section + m[2]] = m[3] or None if section or not m[1] else None
     # An option's name stands alone on the left; -c and its like are for the command line only.
     common = ("check", "show-defaults", "version", "config")
     want = {}
     for tag, fact in program.items():
-        m = re.match(r"--([a-z-]+)", tag)
+        m = re.match(r"(?:--|(?=\[))((?:\[\w+\.NAME\] )?[a-z-]+)", tag)
         if m and m[1] not in common:
             want[m[1]] = fact["default"]
     for key in sorted(want.keys() ^ keys.keys()):

@@ -29,8 +29,30 @@ static const struct conf_option options[] = {
     {.name = "user-file", .type = CONF_FILE, .help = "users"},
     {.name = NULL                       },
 };
+static const struct conf_option pool_options[] = {
+    {.name = "cidr",              .type = CONF_NET, .many = true, .required = true, .help = "its networks"},
+    {.name = "accept",
+     .type = CONF_CHOICE,
+     .choices = "permission|any",
+     .preset = "permission",
+     .reloads = true,
+     .help = "who may connect"},
+    {.name = "key",     .type = CONF_TEXT, .secret = true, .help = "its secret"},
+    {.name = "keys",            .type = CONF_FILE, .help = "its file"},
+    {.name = NULL},
+};
+static const struct conf_section sections[] = {
+    {.kind = "pool", .options = pool_options, .max = 3, .help = "a pool of peers"},
+    {.kind = "site",      .options = pool_options, .max = 1, .help = "a site"},
+    {.kind = NULL             },
+};
 static const struct conf_program prog = {
     .name = "causeway-edge", .summary = "a TURN server", .options = options};
+static const struct conf_program prog_with_sections = {.name = "causeway-edge",
+                                                       .summary = "a TURN server",
+                                                       .options = options,
+                                                       .sections = sections};
+static const struct conf_program *program = &prog;
 
 static char folder[64], file_path[128];
 
@@ -49,7 +71,7 @@ static enum conf_result load(struct conf **c, char *said, bool (*validate)(struc
     }
     fflush(stdout);
     assert_true(dup2(fd, 1) == 1 && dup2(fd, 2) == 2);
-    enum conf_result r = conf_load(c, &prog, argc, argv, validate);
+    enum conf_result r = conf_load(c, program, argc, argv, validate);
     fflush(stdout);
     assert_true(dup2(saved[0], 1) == 1 && dup2(saved[1], 2) == 2);
     ssize_t n = pread(fd, said, 4095, 0);
@@ -104,8 +126,154 @@ static void each_mistake_in_the_file_names_its_line(void **state)
                "2: relay-port: unknown key; did you mean relay-ports?");
     file_fails("realm = x\nzzzzzz = 1\n", "2: zzzzzz: unknown key; --help lists all");
     file_fails("realm = x\nnothing\n", "2: not a line of the form key = value");
-    file_fails("[turn]\nrealm = x\n", "2: realm: is in section [turn]; this file has no "
-                                      "sections, remove that line");
+    file_fails("[turn]\nrealm = x\n", "1: [turn]: this file has no sections, remove that line");
+}
+
+static void sections_are_read_with_their_names(void **state)
+{
+    (void)state;
+    struct conf *c;
+    char said[4096], text[ADDR_TEXT_MAX];
+    write_file("realm = x\n"
+               "[pool.edge-1]   ; the first\n"
+               "  cidr = 10.0.0.0/8\n"
+               "\tcidr = 11.0.0.0/8\n"
+               "  keys = here\n"
+               "[site.a]\ncidr = 12.0.0.0/8\n"
+               " [pool.Edge_2.x]\ncidr=13.0.0.0/8\naccept = any\nkey = s\n");
+    assert_int_equal(load(&c, said, NULL, ARGS("-c", file_path)), CONF_RUN);
+    assert_string_equal(said, "");
+    assert_int_equal(conf_sections(c, "pool"), 2);
+    assert_int_equal(conf_sections(c, "site"), 1);
+    struct conf *first = conf_section(c, "pool", 0), *second = conf_section(c, "pool", 1);
+    assert_string_equal(conf_section_name(first), "edge-1");
+    assert_string_equal(conf_section_name(second), "Edge_2.x");
+    assert_null(conf_section(c, "pool", 2));
+    assert_int_equal(conf_count(first, "cidr"), 2);
+    struct addr_net net = conf_net(first, "cidr", 1);
+    assert_string_equal(addr_ip_text(&net.base, text), "11.0.0.0");
+    assert_int_equal(conf_choice(first, "accept"), 0);
+    assert_int_equal(conf_choice(second, "accept"), 1);
+    (void)snprintf(said, sizeof said, "%s/here", folder);
+    assert_string_equal(conf_text(first, "keys", 0), said);
+    assert_null(conf_text(second, "keys", 0));
+    assert_string_equal(conf_text(second, "key", 0), "s");
+    conf_forget_secrets(c);
+    assert_null(conf_text(second, "key", 0));
+    conf_free(c);
+}
+
+static void mistakes_in_sections_name_their_lines(void **state)
+{
+    (void)state;
+    file_fails("realm = x\n[pools.a]\ncidr = 1.0.0.0/8\n",
+               "2: [pools.a]: no such section; there can be [pool.NAME] [site.NAME]");
+    file_fails("realm = x\n[pool]\n", "2: [pool]: wants a name of at most 63 letters, "
+                                      "digits, - _ or . , [pool.a]");
+    file_fails("realm = x\n[pool.a b]\n", "2: [pool.a b]: wants a name of at most 63 letters, "
+                                          "digits, - _ or . , [pool.a]");
+    file_fails("realm = x\n[pool.a]\ncidr = 1.0.0.0/8\n[site.a]\ncidr = 1.0.0.0/8\n"
+               "[pool.a]\ncidr = 2.0.0.0/8\n",
+               "6: [pool.a]: given twice, first in line 2");
+    file_fails("realm = x\n[site.a]\ncidr = 1.0.0.0/8\n[site.b]\ncidr = 1.0.0.0/8\n",
+               "4: [site.b]: at most 1 of this kind");
+    file_fails("realm = x\n\n[pool.a]\naccept = any\n", "3: [pool.a]: cidr: is required");
+    file_fails("realm = x\n[pool.a] cidr = 1.0.0.0/8\n",
+               "2: [pool.a]: nothing may follow in this line");
+    file_fails("realm = x\n[pool.a\n", "2: not a line of the form key = value");
+    file_fails("realm = x\n[pool.a]\ncidr = 1.0.0.0/8\nacept = any\n",
+               "4: acept: unknown key of [pool.a]; did you mean accept?");
+    file_fails("realm = x\n[pool.a]\ncidr = 1.0.0.0/8\nlog = json\n",
+               "4: log: is no key of [pool.a]; it must stand before the first section");
+    file_fails("realm = x\n[pool.a]\ncidr = 1.0.0.0/33\n",
+               "3: cidr: \"1.0.0.0/33\" is not a network, 10.0.0.0/8 (no bits set after the "
+               "prefix)");
+    file_fails("realm = x\n[pool.a]\ncidr = 1.0.0.0/8\nkey = a ;b\n",
+               "4: key: the value would end at the semicolon behind a blank, where a comment "
+               "begins; take that away, or choose a secret without it");
+}
+
+static bool refuse_second_net(struct conf *c)
+{
+    conf_fail(conf_section(c, "pool", 0), "cidr", 1, "is one too many");
+    conf_fail(conf_section(c, "pool", 0), "keys", 0, "is missed");
+    return false;
+}
+
+static void the_programs_own_checks_of_a_section_name_the_place(void **state)
+{
+    (void)state;
+    struct conf *c;
+    char said[4096], want[512];
+    write_file("realm = x\n[pool.a]\ncidr = 1.0.0.0/8\ncidr = 2.0.0.0/8\n");
+    assert_int_equal(load(&c, said, refuse_second_net, ARGS("-c", file_path)), CONF_FAILED);
+    (void)snprintf(want, sizeof want,
+                   "%s:4: cidr: is one too many\n%s:2: [pool.a]: keys: is missed\n", file_path,
+                   file_path);
+    assert_string_equal(said, want);
+}
+
+static struct conf *load_text(const char *text)
+{
+    struct conf *c;
+    char said[4096];
+    write_file(text);
+    assert_int_equal(load(&c, said, NULL, ARGS("-c", file_path)), CONF_RUN);
+    return c;
+}
+
+static void sections_can_be_compared(void **state)
+{
+    static const char *const others[] = {
+        "realm = x\n",
+        "realm = x\n[pool.b]\ncidr = 1.0.0.0/8\n",
+        "realm = x\n[pool.a]\ncidr = 2.0.0.0/8\n",
+        "realm = x\n[pool.a]\ncidr = 1.0.0.0/8\n[pool.b]\ncidr = 1.0.0.0/8\n",
+    };
+    (void)state;
+    struct conf *a = load_text("realm = x\n[pool.a]\ncidr = 1.0.0.0/8\n");
+    struct conf *same =
+        load_text("realm = y\n[pool.a]\naccept = any\nkey = k\ncidr = 1.0.0.0/8\n");
+    assert_true(conf_same_sections(a, same, "pool") && conf_same_sections(a, same, "site"));
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        struct conf *b = load_text(others[i]);
+        assert_false(conf_same_sections(a, b, "pool"));
+        assert_false(conf_same_sections(b, a, "pool"));
+        conf_free(b);
+    }
+    conf_free(a);
+    conf_free(same);
+}
+
+static void help_and_defaults_show_sections(void **state)
+{
+    (void)state;
+    struct conf *c;
+    char said[4096];
+    assert_int_equal(load(&c, said, NULL, ARGS("--help")), CONF_DONE);
+    assert_non_null(strstr(said, "\n[pool.NAME] in the file, behind all other keys: a pool of "
+                                 "peers\n"));
+    assert_non_null(strstr(said, "\n  accept = permission|any         who may connect "
+                                 "[permission]\n"));
+    assert_int_equal(load(&c, said, NULL, ARGS("--show-defaults")), CONF_DONE);
+    assert_non_null(strstr(said, "\n#[pool.NAME]\n"));
+    write_file(said);
+    assert_int_equal(load(&c, said, NULL, ARGS("-c", file_path, "--realm=x")), CONF_RUN);
+    conf_free(c);
+}
+
+static int with_sections(void **state)
+{
+    (void)state;
+    program = &prog_with_sections;
+    return 0;
+}
+
+static int without_sections(void **state)
+{
+    (void)state;
+    program = &prog;
+    return 0;
 }
 
 static void a_secret_is_not_cut_at_a_comment(void **state)
@@ -315,6 +483,16 @@ int main(void)
         cmocka_unit_test(questions_about_itself_end_it),
         cmocka_unit_test(complaints_go_where_the_program_wants_them),
         cmocka_unit_test(two_can_be_compared_and_secrets_forgotten),
+        cmocka_unit_test_setup_teardown(sections_are_read_with_their_names, with_sections,
+                                        without_sections),
+        cmocka_unit_test_setup_teardown(mistakes_in_sections_name_their_lines, with_sections,
+                                        without_sections),
+        cmocka_unit_test_setup_teardown(the_programs_own_checks_of_a_section_name_the_place,
+                                        with_sections, without_sections),
+        cmocka_unit_test_setup_teardown(sections_can_be_compared, with_sections,
+                                        without_sections),
+        cmocka_unit_test_setup_teardown(help_and_defaults_show_sections, with_sections,
+                                        without_sections),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
