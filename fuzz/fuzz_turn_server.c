@@ -214,7 +214,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const struct turn_policy policy = {.n_own = 0};
     struct fuzz f = {.in = rd_over(slice_of(data, size)), .now_ms = 1000};
-    struct turn_config cfg = {.realm = slice_str("realm"),
+    struct turn_config cfg = {.realms = {slice_str("realm")},
+                              .n_realms = 1,
                               .software = slice_str("fuzz"),
                               .nonce_life_s = 600,
                               .max_allocations = 4,
@@ -230,7 +231,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                               .relay_ip4 = true,
                               .policy = &policy};
     const struct turn_env env = {.random = steady, .unix_s = unix_s, .ctx = &f};
-    if (stun_key_long_term(&f.key, slice_str("turn"), cfg.realm, slice_str("secret")) ||
+    if (stun_key_long_term(&f.key, slice_str("turn"), cfg.realms[0], slice_str("secret")) ||
         turn_server_new(&f.s, &cfg, &env)) {
         return 0;
     }

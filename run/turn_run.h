@@ -24,8 +24,8 @@ struct turn_run_config {
     uint16_t relay_first, relay_last; /* ports */
     uint32_t max_connections;         /* TCP connections from clients, in all */
     uint32_t idle_s; /* a TCP connection that made no allocation and bound nothing is closed */
-    /* What may `username` sign with? Answer with turn_run_keys(), now or later. */
-    void (*find_keys)(turn_id ticket, struct slice username, void *ctx);
+    /* What may `username` of `realm` sign with? Answer with turn_run_keys(), now or later. */
+    void (*find_keys)(turn_id ticket, struct slice realm, struct slice username, void *ctx);
     void *ctx;
     /* After turn_run_drain() the last allocation is gone: comes once, from the loop. */
     void (*drained)(void *ctx);

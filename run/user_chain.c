@@ -11,11 +11,10 @@
 
 enum {
     CACHE_PLACES = 4096, /* of users, and as many of strangers */
-    REALM_MAX = 128,     /* bytes */
     LINES_PER_S = 5
 };
 
-struct secrets { /* what a store said of the realm */
+struct secrets { /* what a store said of a realm */
     uint8_t value[USER_VALUES_MAX][CREDENTIAL_SECRET_MAX];
     size_t len[USER_VALUES_MAX];
     size_t n;
@@ -32,6 +31,7 @@ struct lookup {
     bool has_secret; /* some secret exists, so that timed names are theirs alone */
     bool in_trouble; /* a store could not tell */
     uint64_t timed_until_ms;
+    uint8_t realm; /* index */
     uint8_t name[USER_NAME_MAX];
     size_t name_len;
     struct turn_keys keys;
@@ -39,9 +39,9 @@ struct lookup {
 
 struct user_chain {
     struct user_chain_config cfg;
-    uint8_t realm[REALM_MAX];
+    uint8_t realms[TURN_REALMS_MAX][USER_REALM_MAX];
     struct user_store *stores[USER_STORES_MAX];
-    struct secrets secrets[USER_STORES_MAX];
+    struct secrets secrets[USER_STORES_MAX][TURN_REALMS_MAX];
     size_t n_stores;
     struct lookup lookups[USER_WAITING_MAX];
     uint64_t last_id;
@@ -55,6 +55,11 @@ static void step(struct user_chain *c, struct lookup *l);
 static struct slice name_of(const struct lookup *l)
 {
     return slice_of(l->name, l->name_len);
+}
+
+static struct key_cache_who who_of(const struct lookup *l)
+{
+    return (struct key_cache_who){.realm = l->realm, .name = name_of(l)};
 }
 
 static uint64_t now(const struct user_chain *c)
@@ -102,7 +107,8 @@ static void add_secret(struct user_chain *c, struct lookup *l, struct slice secr
     for (size_t i = 0; i < 2 && !l->is_expired; i++) {
         struct stun_key *key = &l->keys.key[l->keys.n];
         if (hashes[i].on && l->keys.n < TURN_KEYS_MAX &&
-            credential_key(key, hashes[i].hash, secret, name_of(l), c->cfg.realm) == OK) {
+            credential_key(key, hashes[i].hash, secret, name_of(l), c->cfg.realms[l->realm]) ==
+                OK) {
             l->keys.n++;
         }
     }
@@ -131,12 +137,11 @@ static void add_kept_secrets(struct user_chain *c, struct lookup *l, const struc
 /* The name as a user's own: what is remembered of it, or the first store. */
 static void begin_key(struct user_chain *c, struct lookup *l)
 {
-    struct stun_key *key = &l->keys.key[0];
+    const struct key_cache_who who = who_of(l);
     l->what = USER_ASK_KEY;
     l->store = 0;
-    switch (key_cache_find(&c->cache, now(c), name_of(l), key, &l->keys.until_ms)) {
+    switch (key_cache_find(&c->cache, now(c), &who, &l->keys)) {
     case KEY_CACHE_USER:
-        l->keys.n = 1;
         l->in_trouble = false;
         finish(c, l);
         return;
@@ -160,7 +165,9 @@ static void all_asked(struct user_chain *c, struct lookup *l)
         }
     }
     if (l->what == USER_ASK_KEY && !l->in_trouble && c->n_stores > 0) {
-        key_cache_put(&c->cache, now_ms + 1000ull * c->cfg.stranger_s, name_of(l), NULL);
+        const struct key_cache_who who = who_of(l);
+        l->keys.until_ms = now_ms + 1000ull * c->cfg.stranger_s;
+        key_cache_put(&c->cache, &who, &l->keys);
     }
     finish(c, l);
 }
@@ -170,8 +177,8 @@ static void all_asked(struct user_chain *c, struct lookup *l)
 static void step(struct user_chain *c, struct lookup *l)
 {
     while (l->what == USER_ASK_SECRETS && l->store < c->n_stores &&
-           now(c) < c->secrets[l->store].until_ms) {
-        add_kept_secrets(c, l, &c->secrets[l->store++]);
+           now(c) < c->secrets[l->store][l->realm].until_ms) {
+        add_kept_secrets(c, l, &c->secrets[l->store++][l->realm]);
     }
     if (l->store == c->n_stores) {
         all_asked(c, l);
@@ -179,12 +186,19 @@ static void step(struct user_chain *c, struct lookup *l)
     }
     struct user_store *s = c->stores[l->store];
     bool by_name = l->what == USER_ASK_KEY;
-    s->ask(s, l->id, l->what, by_name ? name_of(l) : slice_of(NULL, 0));
+    const struct user_question q = {.id = l->id,
+                                    .what = l->what,
+                                    .realm = c->cfg.realms[l->realm],
+                                    .name = by_name ? name_of(l) : slice_of(NULL, 0)};
+    s->ask(s, &q);
 }
 
 static void take_key(struct user_chain *c, struct lookup *l, struct slice hex)
 {
-    struct stun_key *key = &l->keys.key[0];
+    struct stun_key *key = &l->keys.key[l->keys.n];
+    if (l->keys.n == KEY_CACHE_KEYS) {
+        return;
+    }
     if (credential_key_from_hex(key, text_trim(hex))) {
         LOG(c->cfg.log, LOG_ERROR, "user-key-unreadable",
             LOG_S("store", c->stores[l->store]->name), LOG_B("user", name_of(l)),
@@ -192,9 +206,19 @@ static void take_key(struct user_chain *c, struct lookup *l, struct slice hex)
         l->in_trouble = true;
         return;
     }
-    l->keys.n = 1;
-    l->keys.until_ms = now(c) + 1000ull * c->cfg.cache_s;
-    key_cache_put(&c->cache, l->keys.until_ms, name_of(l), key);
+    l->keys.n++;
+}
+
+static void take_keys(struct user_chain *c, struct lookup *l, const struct user_answer *a)
+{
+    const struct key_cache_who who = who_of(l);
+    for (size_t i = 0; i < a->n; i++) {
+        take_key(c, l, a->value[i]);
+    }
+    if (l->keys.n > 0) {
+        l->keys.until_ms = now(c) + 1000ull * c->cfg.cache_s;
+        key_cache_put(&c->cache, &who, &l->keys);
+    }
 }
 
 static void on_answer(uint64_t id, const struct user_answer *a, void *ctx)
@@ -210,10 +234,10 @@ static void on_answer(uint64_t id, const struct user_answer *a, void *ctx)
     if (a->what == USER_TROUBLE) {
         l->in_trouble = true;
     } else if (l->what == USER_ASK_SECRETS) {
-        keep_secrets(c, &c->secrets[l->store], a);
-        add_kept_secrets(c, l, &c->secrets[l->store]);
+        keep_secrets(c, &c->secrets[l->store][l->realm], a);
+        add_kept_secrets(c, l, &c->secrets[l->store][l->realm]);
     } else if (a->n > 0) {
-        take_key(c, l, a->value[0]);
+        take_keys(c, l, a);
         if (l->keys.n > 0) {
             finish(c, l);
             return;
@@ -277,8 +301,24 @@ static struct lookup *lookup_new(struct user_chain *c, turn_id ticket, struct sl
     return l;
 }
 
-void user_chain_find(struct user_chain *c, turn_id ticket, struct slice name)
+/* n_realms: not one of ours. */
+static uint8_t realm_index(const struct user_chain *c, struct slice realm)
 {
+    uint8_t i = 0;
+    while (i < c->cfg.n_realms && !slice_eq(c->cfg.realms[i], realm)) {
+        i++;
+    }
+    return i;
+}
+
+void user_chain_find(struct user_chain *c, turn_id ticket, struct slice realm,
+                     struct slice name)
+{
+    uint8_t realm_at = realm_index(c, realm);
+    if (realm_at == c->cfg.n_realms) {
+        c->cfg.answer(ticket, &(struct turn_keys){.n = 0}, c->cfg.answer_ctx);
+        return;
+    }
     struct lookup *l = lookup_new(c, ticket, name);
     uint32_t held;
     if (!l) {
@@ -289,8 +329,8 @@ void user_chain_find(struct user_chain *c, turn_id ticket, struct slice name)
         c->cfg.answer(ticket, NULL, c->cfg.answer_ctx);
         return;
     }
-    if (c->cfg.find_fixed(name, &l->keys.key[0], c->cfg.fixed_ctx)) {
-        l->keys.n = 1;
+    l->realm = realm_at;
+    if (c->cfg.find_fixed(realm_at, name, &l->keys, c->cfg.fixed_ctx)) {
         l->keys.until_ms = now(c) + 1000ull * c->cfg.cache_s;
         finish(c, l);
         return;
@@ -318,12 +358,18 @@ int user_chain_new(struct user_chain **out, const struct user_chain_config *cfg)
         return ERR_NOMEM;
     }
     c->cfg = *cfg;
-    if (cfg->realm.len > sizeof c->realm) {
+    if (cfg->n_realms > TURN_REALMS_MAX) {
         free(c);
         return ERR_LIMIT;
     }
-    memcpy(c->realm, cfg->realm.p, cfg->realm.len);
-    c->cfg.realm.p = c->realm;
+    for (size_t i = 0; i < cfg->n_realms; i++) {
+        if (cfg->realms[i].len > USER_REALM_MAX) {
+            free(c);
+            return ERR_LIMIT;
+        }
+        memcpy(c->realms[i], cfg->realms[i].p, cfg->realms[i].len);
+        c->cfg.realms[i].p = c->realms[i];
+    }
     io_random(secret, sizeof secret);
     int err = key_cache_init(&c->cache, CACHE_PLACES, secret);
     err = err ? err : loop_timer_new(&c->timer, cfg->loop, on_timer, c);

@@ -13,10 +13,12 @@ enum {
 struct user_chain_config {
     struct loop *loop;
     const struct log *log;
-    struct slice realm;
-    /* The configuration's own users; false: not one of them. */
-    bool (*find_fixed)(struct slice name, struct stun_key *out, void *ctx);
-    /* The configuration's shared secrets (TURN REST); *n at most USER_VALUES_MAX. */
+    struct slice realms[TURN_REALMS_MAX]; /* as in turn_config */
+    uint8_t n_realms;
+    /* The configuration's own users, n keys each; false: not one of them. */
+    bool (*find_fixed)(uint8_t realm, struct slice name, struct turn_keys *out, void *ctx);
+    /* The configuration's shared secrets (TURN REST), for every realm; *n at most
+     * USER_VALUES_MAX. */
     const struct slice *(*secrets)(size_t *n, void *ctx);
     void *fixed_ctx;
     bool sha1, sha256;   /* HMACs that TURN REST passwords may be made with */
@@ -33,6 +35,8 @@ MUST_USE int user_chain_new(struct user_chain **out, const struct user_chain_con
 void user_chain_free(struct user_chain *c); /* and its stores; NULL is fine */
 /* Stores are asked in the order they were added; `s` belongs to the chain, also on failure. */
 MUST_USE int user_chain_add(struct user_chain *c, struct user_store *s);
-void user_chain_find(struct user_chain *c, turn_id ticket, struct slice name);
+/* A realm that is not one of the configuration's has no users. */
+void user_chain_find(struct user_chain *c, turn_id ticket, struct slice realm,
+                     struct slice name);
 /* Forgets what databases said: after a reload. */
 void user_chain_forget(struct user_chain *c);

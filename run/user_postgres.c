@@ -11,8 +11,7 @@
 enum {
     ANSWER_MS = 3000, /* to connect, and for an answer: then the connection is given up */
     AGAIN_MIN_MS = 500,
-    AGAIN_MAX_MS = 30000,
-    REALM_MAX = 128
+    AGAIN_MAX_MS = 30000
 };
 
 enum state {
@@ -25,7 +24,7 @@ enum state {
 struct question {
     uint64_t id;
     enum user_ask what;
-    char name[USER_NAME_MAX + 1];
+    char realm[USER_REALM_MAX + 1], name[USER_NAME_MAX + 1];
 };
 
 struct user_postgres {
@@ -33,7 +32,6 @@ struct user_postgres {
     struct loop *loop;
     const struct log *log;
     char *conninfo;
-    char realm[REALM_MAX + 1];
     enum state state;
     PGconn *pg;
     struct loop_fd *fd;
@@ -240,7 +238,7 @@ static void next_question(struct user_postgres *p)
         return;
     }
     const struct question *q = &p->queue[p->at];
-    const char *const values[] = {p->realm, q->name};
+    const char *const values[] = {q->realm, q->name};
     int n = q->what == USER_ASK_KEY ? 2 : 1;
     p->answer = (struct user_answer){.what = USER_TOLD};
     p->state = ASKING;
@@ -262,25 +260,33 @@ static void on_timer(void *ctx)
     }
 }
 
-static void postgres_ask(struct user_store *base, uint64_t id, enum user_ask what,
-                         struct slice name)
+/* PostgreSQL keeps no NUL in a text. */
+static bool keep(char *out, size_t max, struct slice text)
+{
+    if (text.len > max || (text.len > 0 && memchr(text.p, 0, text.len))) {
+        return false;
+    }
+    if (text.len > 0) {
+        memcpy(out, text.p, text.len);
+    }
+    out[text.len] = 0;
+    return true;
+}
+
+static void postgres_ask(struct user_store *base, const struct user_question *ask)
 {
     struct user_postgres *p = of(base);
-    bool has_nul = name.len > 0 && memchr(name.p, 0, name.len);
-    if (has_nul || name.len > USER_NAME_MAX) {
-        /* PostgreSQL keeps no such text. */
-        p->base.answer(id, &(struct user_answer){.what = USER_TOLD}, p->base.ctx);
+    struct question next = {.id = ask->id, .what = ask->what};
+    if (!keep(next.realm, USER_REALM_MAX, ask->realm) ||
+        !keep(next.name, USER_NAME_MAX, ask->name)) {
+        p->base.answer(ask->id, &(struct user_answer){.what = USER_TOLD}, p->base.ctx);
         return;
     }
     if (p->state == DOWN || p->n == USER_WAITING_MAX) {
-        p->base.answer(id, &(struct user_answer){.what = USER_TROUBLE}, p->base.ctx);
+        p->base.answer(ask->id, &(struct user_answer){.what = USER_TROUBLE}, p->base.ctx);
         return;
     }
-    struct question *q = &p->queue[(p->at + p->n++) % USER_WAITING_MAX];
-    *q = (struct question){.id = id, .what = what};
-    if (name.len > 0) {
-        memcpy(q->name, name.p, name.len);
-    }
+    p->queue[(p->at + p->n++) % USER_WAITING_MAX] = next;
     next_question(p);
 }
 
@@ -340,10 +346,10 @@ bool user_postgres_host(const char *conninfo, struct addr *out)
 }
 
 int user_postgres_new(struct user_store **out, struct loop *l, const struct log *log,
-                      const char *conninfo, struct slice realm)
+                      const char *conninfo)
 {
     *out = NULL;
-    if (realm.len > REALM_MAX || user_postgres_wrong(conninfo)) {
+    if (user_postgres_wrong(conninfo)) {
         return ERR_MALFORMED;
     }
     struct user_postgres *p = calloc(1, sizeof *p);
@@ -356,7 +362,6 @@ int user_postgres_new(struct user_store **out, struct loop *l, const struct log 
     p->log = log;
     p->again_ms = AGAIN_MIN_MS;
     p->conninfo = strdup(conninfo);
-    memcpy(p->realm, realm.p, realm.len);
     int err = p->conninfo ? loop_timer_new(&p->timer, l, on_timer, p) : ERR_NOMEM;
     if (err) {
         postgres_free(&p->base);

@@ -35,8 +35,6 @@ struct user_redis {
     struct loop *loop;
     const struct log *log;
     struct where where;
-    uint8_t realm[128];
-    size_t realm_len;
     redisAsyncContext *redis; /* NULL: down, until the timer */
     struct loop_fd *fd;
     int want;
@@ -300,16 +298,17 @@ static void on_reply(redisAsyncContext *redis, void *got, void *ctx)
     }
 }
 
-static bool send_question(struct user_redis *p, struct question *q, struct slice name)
+static bool send_question(struct user_redis *p, struct question *q,
+                          const struct user_question *ask)
 {
     uint8_t key[KEY_MAX];
     struct wr w = wr_over(key, sizeof key);
     bool is_key = q->what == USER_ASK_KEY;
     wr_bytes(&w, slice_str("turn/realm/"));
-    wr_bytes(&w, slice_of(p->realm, p->realm_len));
+    wr_bytes(&w, ask->realm);
     wr_bytes(&w, slice_str(is_key ? "/user/" : "/secret"));
     if (is_key) {
-        wr_bytes(&w, name);
+        wr_bytes(&w, ask->name);
         wr_bytes(&w, slice_str("/key"));
     }
     const char *command = is_key ? "GET" : "SMEMBERS";
@@ -318,8 +317,7 @@ static bool send_question(struct user_redis *p, struct question *q, struct slice
     return !w.err && send(p, on_reply, q, words, lens, 2);
 }
 
-static void redis_ask(struct user_store *base, uint64_t id, enum user_ask what,
-                      struct slice name)
+static void redis_ask(struct user_store *base, const struct user_question *ask)
 {
     struct user_redis *p = of(base);
     struct question *q = NULL;
@@ -327,13 +325,13 @@ static void redis_ask(struct user_store *base, uint64_t id, enum user_ask what,
         q = p->questions[i].id ? NULL : &p->questions[i];
     }
     if (q) {
-        *q = (struct question){.run = p, .id = id, .what = what};
-        if (send_question(p, q, name)) {
+        *q = (struct question){.run = p, .id = ask->id, .what = ask->what};
+        if (send_question(p, q, ask)) {
             return;
         }
         q->id = 0;
     }
-    p->base.answer(id, &(struct user_answer){.what = USER_TROUBLE}, p->base.ctx);
+    p->base.answer(ask->id, &(struct user_answer){.what = USER_TROUBLE}, p->base.ctx);
 }
 
 static void redis_free(struct user_store *base)
@@ -415,7 +413,7 @@ bool user_redis_host(const char *where, struct addr *out)
 }
 
 int user_redis_new(struct user_store **out, struct loop *l, const struct log *log,
-                   const char *where, struct slice realm)
+                   const char *where)
 {
     struct user_redis *p = calloc(1, sizeof *p);
     *out = NULL;
@@ -426,14 +424,12 @@ int user_redis_new(struct user_store **out, struct loop *l, const struct log *lo
     p->loop = l;
     p->log = log;
     p->again_ms = AGAIN_MIN_MS;
-    int err = realm.len > sizeof p->realm || read_where(&p->where, where) ? ERR_MALFORMED : OK;
+    int err = read_where(&p->where, where) ? ERR_MALFORMED : OK;
     err = err ? err : loop_timer_new(&p->timer, l, on_timer, p);
     if (err) {
         redis_free(&p->base);
         return err;
     }
-    memcpy(p->realm, realm.p, realm.len);
-    p->realm_len = realm.len;
     connect_now(p);
     *out = &p->base;
     return OK;

@@ -10,7 +10,7 @@
  * whenever the connection is lost. ERR_MALFORMED when user_redis_wrong() has something to say.
  */
 MUST_USE int user_redis_new(struct user_store **out, struct loop *l, const struct log *log,
-                            const char *where, struct slice realm);
+                            const char *where);
 /* NULL, or what is wrong with it; the text is a literal. */
 const char *user_redis_wrong(const char *where);
 /* The address it is at; false: a socket. */

@@ -20,8 +20,8 @@ struct waiting {
     uint64_t id; /* 0: free */
     enum user_ask what;
     uint32_t tries;
-    uint8_t name[USER_NAME_MAX];
-    size_t name_len;
+    uint8_t realm[USER_REALM_MAX], name[USER_NAME_MAX];
+    size_t realm_len, name_len;
 };
 
 struct user_sqlite {
@@ -30,8 +30,6 @@ struct user_sqlite {
     const struct log *log;
     struct log_limit errors;
     char *path;
-    uint8_t *realm;
-    size_t realm_len;
     sqlite3 *db;
     sqlite3_stmt *ask[ASKS];
     dev_t dev; /* of the open file: another one may be put in its place */
@@ -119,7 +117,7 @@ static void take_row(struct user_sqlite *s, sqlite3_stmt *q, struct user_answer 
 }
 
 /* False: somebody writes, ask again. */
-static bool look_up(struct user_sqlite *s, enum user_ask what, struct slice name,
+static bool look_up(struct user_sqlite *s, const struct user_question *ask,
                     struct user_answer *a)
 {
     *a = (struct user_answer){.what = USER_TROUBLE};
@@ -132,10 +130,10 @@ static bool look_up(struct user_sqlite *s, enum user_ask what, struct slice name
     if (!s->db) {
         return false;
     }
-    sqlite3_stmt *q = s->ask[what];
-    bind(q, 1, slice_of(s->realm, s->realm_len));
-    if (what == USER_ASK_KEY) {
-        bind(q, 2, name);
+    sqlite3_stmt *q = s->ask[ask->what];
+    bind(q, 1, ask->realm);
+    if (ask->what == USER_ASK_KEY) {
+        bind(q, 2, ask->name);
     }
     int got;
     while ((got = sqlite3_step(q)) == SQLITE_ROW) {
@@ -158,27 +156,35 @@ static void answer(struct user_sqlite *s, uint64_t id, const struct user_answer 
     secret_wipe(s->values, sizeof s->values);
 }
 
-static void sqlite_ask(struct user_store *base, uint64_t id, enum user_ask what,
-                       struct slice name)
+static void keep(struct waiting *w, const struct user_question *q)
+{
+    *w = (struct waiting){
+        .id = q->id, .what = q->what, .realm_len = q->realm.len, .name_len = q->name.len};
+    if (q->realm.len > 0) {
+        memcpy(w->realm, q->realm.p, q->realm.len);
+    }
+    if (q->name.len > 0) {
+        memcpy(w->name, q->name.p, q->name.len);
+    }
+}
+
+static void sqlite_ask(struct user_store *base, const struct user_question *q)
 {
     struct user_sqlite *s = of(base);
     struct user_answer a;
     struct waiting *w = NULL;
-    if (look_up(s, what, name, &a)) {
-        answer(s, id, &a);
+    if (look_up(s, q, &a)) {
+        answer(s, q->id, &a);
         return;
     }
     for (size_t i = 0; i < USER_WAITING_MAX && !w; i++) {
         w = s->waiting[i].id ? NULL : &s->waiting[i];
     }
-    if (!w || name.len > USER_NAME_MAX) {
-        answer(s, id, &(struct user_answer){.what = USER_TROUBLE});
+    if (!w || q->name.len > USER_NAME_MAX || q->realm.len > USER_REALM_MAX) {
+        answer(s, q->id, &(struct user_answer){.what = USER_TROUBLE});
         return;
     }
-    *w = (struct waiting){.id = id, .what = what, .name_len = name.len};
-    if (name.len > 0) {
-        memcpy(w->name, name.p, name.len);
-    }
+    keep(w, q);
     loop_timer_at(s->timer, loop_now_ms(s->loop) + AGAIN_MS);
 }
 
@@ -192,7 +198,11 @@ static void on_timer(void *ctx)
         if (w.id == 0) {
             continue;
         }
-        if (!look_up(s, w.what, slice_of(w.name, w.name_len), &a) && w.tries < TRIES_MAX) {
+        const struct user_question q = {.id = w.id,
+                                        .what = w.what,
+                                        .realm = slice_of(w.realm, w.realm_len),
+                                        .name = slice_of(w.name, w.name_len)};
+        if (!look_up(s, &q, &a) && w.tries < TRIES_MAX) {
             s->waiting[i].tries++;
             is_left = true;
             continue;
@@ -214,12 +224,11 @@ static void sqlite_free(struct user_store *base)
     close_file(s);
     loop_timer_free(s->timer);
     free(s->path);
-    free(s->realm);
     free(s);
 }
 
 int user_sqlite_new(struct user_store **out, struct loop *l, const struct log *log,
-                    const char *path, struct slice realm)
+                    const char *path)
 {
     struct user_sqlite *s = calloc(1, sizeof *s);
     *out = NULL;
@@ -230,12 +239,9 @@ int user_sqlite_new(struct user_store **out, struct loop *l, const struct log *l
     s->loop = l;
     s->log = log;
     s->path = strdup(path);
-    s->realm = malloc(realm.len + 1);
-    s->realm_len = realm.len;
-    int err = s->path && s->realm ? OK : ERR_NOMEM;
+    int err = s->path ? OK : ERR_NOMEM;
     err = err ? err : loop_timer_new(&s->timer, l, on_timer, s);
     if (!err) {
-        memcpy(s->realm, realm.p, realm.len);
         err = open_file(s) ? OK : ERR_SYSTEM;
     }
     if (err) {

@@ -5,7 +5,7 @@
 
 /* Opens `path` for reading. ERR_SYSTEM after a log line. */
 MUST_USE int user_sqlite_new(struct user_store **out, struct loop *l, const struct log *log,
-                             const char *path, struct slice realm);
+                             const char *path);
 
 /* The same file from the other side: to change it by hand. */
 struct user_file;

@@ -8,14 +8,22 @@
 
 enum {
     USER_NAME_MAX = 128,  /* bytes; the server refuses longer ones before it asks */
+    USER_REALM_MAX = 128, /* bytes, as the server's */
     USER_VALUE_MAX = 256, /* bytes of a value; longer ones are left out */
     USER_VALUES_MAX = 8,  /* secrets that are good at the same time */
     USER_WAITING_MAX = 64 /* questions without an answer: as many as the server parks */
 };
 
 enum user_ask {
-    USER_ASK_KEY,    /* of a user: one value, its key in hexadecimal */
+    USER_ASK_KEY,    /* of a user: its keys in hexadecimal, MD5's and SHA-256's */
     USER_ASK_SECRETS /* of the realm: values as they are; no name */
+};
+
+/* Its texts are good during the call. */
+struct user_question {
+    uint64_t id;
+    enum user_ask what;
+    struct slice realm, name;
 };
 
 enum user_told {
@@ -32,9 +40,9 @@ struct user_answer {
 /* The first member of each store's own struct. */
 struct user_store {
     const char *name; /* for log lines: "sqlite" */
-    /* Leads to exactly one call of `answer` with this id, now or later, unless the store is
-     * freed first. `name` is good during the call. */
-    void (*ask)(struct user_store *s, uint64_t id, enum user_ask what, struct slice name);
+    /* Leads to exactly one call of `answer` with the question's id, now or later, unless the
+     * store is freed first. */
+    void (*ask)(struct user_store *s, const struct user_question *q);
     void (*free)(struct user_store *s);
     /* Set by who asks. */
     void (*answer)(uint64_t id, const struct user_answer *a, void *ctx);

@@ -413,9 +413,10 @@ static bool read_limits(struct edge_conf *e, struct conf *c)
     s->tcp_accept_any = conf_choice(c, "tcp-accept") == 1;
     e->run.max_connections = number(c, "max-connections");
     e->run.idle_s = number(c, "idle");
-    s->realm = slice_str(conf_text(c, "realm", 0));
+    s->realms[0] = slice_str(conf_text(c, "realm", 0));
+    s->n_realms = 1;
     s->software = slice_str("Causeway");
-    if (s->realm.len == 0 || s->realm.len > 128) {
+    if (s->realms[0].len == 0 || s->realms[0].len > 128) {
         conf_fail(c, "realm", 0, "must have 1 to 128 bytes");
         return false;
     }

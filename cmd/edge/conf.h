@@ -13,6 +13,7 @@
 extern const struct conf_program edge_program;
 
 struct edge_user {
+    uint8_t realm; /* index */
     uint8_t *name;
     size_t name_len;
     struct stun_key key; /* the password itself is not kept */
@@ -23,7 +24,7 @@ struct edge_conf {
     struct turn_policy policy;
     struct tls_context *tls; /* NULL: none */
     struct log log;
-    struct edge_user *users; /* sorted by name */
+    struct edge_user *users; /* sorted by realm and name */
     size_t n_users;
     uint8_t *secret_bytes[USER_VALUES_MAX]; /* of TURN REST */
     struct slice secrets[USER_VALUES_MAX];

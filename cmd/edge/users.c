@@ -26,12 +26,15 @@ enum {
 static int by_name(const void *a, const void *b)
 {
     const struct edge_user *x = a, *y = b;
+    if (x->realm != y->realm) {
+        return x->realm - y->realm;
+    }
     size_t len = x->name_len < y->name_len ? x->name_len : y->name_len;
     int d = memcmp(x->name, y->name, len);
     return d ? d : (x->name_len > y->name_len) - (x->name_len < y->name_len);
 }
 
-static bool find_fixed(struct slice username, struct stun_key *out, void *ctx)
+static bool find_fixed(uint8_t realm, struct slice username, struct turn_keys *out, void *ctx)
 {
     const struct users *all = ctx;
     const struct edge_conf *e = all->conf;
@@ -40,10 +43,11 @@ static bool find_fixed(struct slice username, struct stun_key *out, void *ctx)
         return false;
     }
     memcpy(name, username.p, username.len);
-    struct edge_user want = {.name = name, .name_len = username.len};
+    struct edge_user want = {.realm = realm, .name = name, .name_len = username.len};
     const struct edge_user *u = bsearch(&want, e->users, e->n_users, sizeof want, by_name);
     if (u) {
-        *out = u->key;
+        out->key[0] = u->key;
+        out->n = 1;
     }
     return u != NULL;
 }
@@ -90,7 +94,7 @@ static const char *add(struct edge_conf *e, struct slice name, struct slice pass
     }
     memcpy(u->name, name.p, name.len);
     e->n_users++;
-    return make_key(&u->key, name, e->run.server.realm, password)
+    return make_key(&u->key, name, e->run.server.realms[u->realm], password)
                ? "libcrypto refuses MD5, which TURN's passwords need"
                : NULL;
 }
@@ -288,10 +292,10 @@ void users_take(struct edge_conf *e, struct edge_conf *fresh)
     fresh->n_secrets = old.n_secrets;
 }
 
-static void find_keys(turn_id ticket, struct slice username, void *ctx)
+static void find_keys(turn_id ticket, struct slice realm, struct slice username, void *ctx)
 {
     struct users *u = ctx;
-    user_chain_find(u->chain, ticket, username);
+    user_chain_find(u->chain, ticket, realm, username);
 }
 
 static void on_keys(turn_id ticket, const struct turn_keys *keys, void *ctx)
@@ -305,15 +309,15 @@ static int add_stores(struct users *u, const struct edge_conf *e, struct loop *l
     struct user_store *s;
     int err = OK;
     if (e->userdb) {
-        err = user_sqlite_new(&s, l, &e->log, e->userdb, e->run.server.realm);
+        err = user_sqlite_new(&s, l, &e->log, e->userdb);
         err = err ? err : user_chain_add(u->chain, s);
     }
     if (e->postgres && !err) {
-        err = user_postgres_new(&s, l, &e->log, e->postgres, e->run.server.realm);
+        err = user_postgres_new(&s, l, &e->log, e->postgres);
         err = err ? err : user_chain_add(u->chain, s);
     }
     if (e->redis && !err) {
-        err = user_redis_new(&s, l, &e->log, e->redis, e->run.server.realm);
+        err = user_redis_new(&s, l, &e->log, e->redis);
         err = err ? err : user_chain_add(u->chain, s);
     }
     return err;
@@ -325,7 +329,8 @@ int users_start(struct users *u, struct edge_conf *e, struct loop *l)
     *u = (struct users){.conf = e};
     cfg.loop = l;
     cfg.log = &e->log;
-    cfg.realm = e->run.server.realm;
+    memcpy(cfg.realms, e->run.server.realms, sizeof cfg.realms);
+    cfg.n_realms = e->run.server.n_realms;
     cfg.find_fixed = find_fixed;
     cfg.secrets = secrets_of;
     cfg.fixed_ctx = u;

@@ -46,7 +46,8 @@ int stun_key_long_term(struct stun_key *out, struct slice username, struct slice
 {
     uint8_t text[1600];
     struct wr w = wr_over(text, sizeof text);
-    *out = (struct stun_key){.hash = STUN_SHA1, .len = MD5_LEN};
+    *out =
+        (struct stun_key){.hash = STUN_SHA1, .algorithm = STUN_ALGORITHM_MD5, .len = MD5_LEN};
     wr_bytes(&w, username);
     wr_u8(&w, ':');
     wr_bytes(&w, realm);

@@ -94,10 +94,19 @@ enum stun_hash {
     STUN_SHA256
 };
 
+/* What makes a long-term key of a password; the numbers are PASSWORD-ALGORITHM's (RFC 8489
+ * 18.5.1). */
+enum stun_algorithm {
+    STUN_ALGORITHM_NONE, /* a short-term key */
+    STUN_ALGORITHM_MD5,
+    STUN_ALGORITHM_SHA256
+};
+
 struct stun_key {
     uint8_t b[STUN_KEY_MAX];
     uint8_t len;
-    uint8_t hash; /* enum stun_hash: which HMAC it is for */
+    uint8_t hash;      /* enum stun_hash: which HMAC it is for */
+    uint8_t algorithm; /* enum stun_algorithm */
 };
 
 struct stun_at {

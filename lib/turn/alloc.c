@@ -135,7 +135,8 @@ void reserve_end(struct turn_server *s, struct reserve *r)
 
 static struct reserve *reserve_new(struct turn_server *s, const struct alloc *a, uint16_t *code)
 {
-    struct user *u = user_take(s, slice_of(a->user->name, a->user->name_len), code);
+    struct user *u =
+        user_take(s, a->user->realm, slice_of(a->user->name, a->user->name_len), code);
     struct reserve *r = u ? pool_take(&s->reserves) : NULL;
     if (!r) {
         if (u) {
@@ -212,8 +213,8 @@ static void alloc_again(struct turn_server *s, const struct call *c)
 static void alloc_start(struct turn_server *s, struct call *c, struct reserve *from)
 {
     uint16_t code = 508;
-    bool is_his = from && user_is(from->user, c->req.username);
-    struct user *u = is_his ? from->user : user_take(s, c->req.username, &code);
+    bool is_his = from && user_is(from->user, c);
+    struct user *u = is_his ? from->user : user_take(s, c->conn->realm, c->req.username, &code);
     struct alloc *a = u ? alloc_new(s, c, u) : NULL;
     if (!a) {
         if (u && !is_his) {

@@ -10,13 +10,19 @@ enum {
     MAC_LEN = (NONCE_LEN - STAMP_LEN) / 2
 };
 
-static int nonce_at(const struct turn_server *s, uint32_t unix_s, uint8_t out[NONCE_LEN])
+static struct slice realm_of(const struct turn_server *s, const struct call *c)
+{
+    return s->cfg.realms[c->conn->realm];
+}
+
+static int nonce_at(const struct turn_server *s, struct slice realm, uint32_t unix_s,
+                    uint8_t out[NONCE_LEN])
 {
     uint8_t mac[SHA256_LEN], text[NONCE_LEN + 1]; /* wr_text wants room for an end mark */
     struct wr w = wr_over(text, sizeof text);
     wr_text(&w, "%08x", (unsigned)unix_s);
     struct hmac_piece piece = {
-        .part = {wr_done(&w), s->cfg.realm}
+        .part = {wr_done(&w), realm}
     };
     int err =
         hmac_sha256(slice_of(s->cfg.nonce_secret, sizeof s->cfg.nonce_secret), &piece, mac);
@@ -41,12 +47,14 @@ static bool hex_u32(struct slice s, uint32_t *out)
     return true;
 }
 
-static bool nonce_ok(const struct turn_server *s, struct slice nonce)
+static bool nonce_ok(const struct turn_server *s, const struct call *c)
 {
+    struct slice nonce = c->req.nonce;
     uint8_t right[NONCE_LEN];
     uint32_t made_s, now_s = (uint32_t)s->env.unix_s(s->env.ctx);
     if (nonce.len != NONCE_LEN || !hex_u32(slice_of(nonce.p, STAMP_LEN), &made_s) ||
-        nonce_at(s, made_s, right) || !secret_eq(nonce, slice_of(right, sizeof right))) {
+        nonce_at(s, realm_of(s, c), made_s, right) ||
+        !secret_eq(nonce, slice_of(right, sizeof right))) {
         return false;
     }
     /* Another worker's clock, read later, may be ahead. */
@@ -55,7 +63,7 @@ static bool nonce_ok(const struct turn_server *s, struct slice nonce)
 
 static void challenge(struct turn_server *s, struct call *c, uint16_t code, const char *why)
 {
-    if (nonce_at(s, (uint32_t)s->env.unix_s(s->env.ctx), s->nonce) == OK) {
+    if (nonce_at(s, realm_of(s, c), (uint32_t)s->env.unix_s(s->env.ctx), s->nonce) == OK) {
         reply_challenge(s, c, code, why);
     }
 }
@@ -81,12 +89,12 @@ static void auth_finish(struct turn_server *s, struct call *c, const struct turn
     }
     c->key = key;
     c->key_until_ms = keys->until_ms;
-    if (!nonce_ok(s, c->req.nonce)) {
+    if (!nonce_ok(s, c)) {
         challenge(s, c, 438, "stale nonce");
         return;
     }
     /* RFC 8656 5: who made the allocation, and nobody else, may use it. */
-    if (c->alloc && !user_is(c->alloc->user, c->req.username)) {
+    if (c->alloc && !user_is(c->alloc->user, c)) {
         reply_error(s, c, 441, "another user's allocation");
         return;
     }
@@ -122,6 +130,7 @@ static void park(struct turn_server *s, const struct call *c)
     p->len = raw.len;
     struct turn_action *a = action_put(s, TURN_DO_FIND_KEY);
     a->key.ticket = pool_id(&s->parked, p);
+    a->key.realm = realm_of(s, c);
     a->key.username = slice_of(p->frame + (c->req.username.p - raw.p), c->req.username.len);
 }
 
@@ -136,13 +145,12 @@ void auth_begin(struct turn_server *s, struct call *c)
         reply_error(s, c, 400, "credentials are incomplete");
         return;
     }
-    if (r->username.len > USERNAME_KEPT || !slice_eq(r->realm, s->cfg.realm)) {
+    if (r->username.len > USERNAME_KEPT || !slice_eq(r->realm, realm_of(s, c))) {
         s->stats.auth_failures_total++;
         challenge(s, c, 401, "no such user");
         return;
     }
-    if (c->alloc && user_is(c->alloc->user, r->username) &&
-        s->now_ms < c->alloc->key_until_ms) {
+    if (c->alloc && user_is(c->alloc->user, c) && s->now_ms < c->alloc->key_until_ms) {
         auth_by_alloc(s, c);
         return;
     }
@@ -163,7 +171,7 @@ void turn_server_keys(struct turn_server *s, uint64_t now_ms, turn_id ticket,
     pool_give(&s->parked, p); /* it stays readable until the next request waits */
     if (keys) {
         auth_finish(s, &c, keys);
-    } else if (c.alloc && user_is(c.alloc->user, c.req.username)) {
+    } else if (c.alloc && user_is(c.alloc->user, &c)) {
         /* What runs goes on running while a database is away. */
         auth_by_alloc(s, &c);
     } else {

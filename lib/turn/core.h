@@ -58,7 +58,8 @@ struct number_key {
 struct user { /* quota.c */
     struct slot slot;
     struct map_link by_name;
-    uint8_t digest[32]; /* SHA-256 of the name: the key */
+    uint8_t digest[32]; /* SHA-256 of realm and name: the key */
+    uint8_t realm;      /* index */
     uint8_t name[USERNAME_KEPT];
     size_t name_len;
     uint32_t n_allocs; /* and ports kept */
@@ -154,7 +155,7 @@ struct rate { /* rate.c */
 struct turn_server {
     struct turn_config cfg;
     struct turn_env env;
-    uint8_t realm[TEXT_KEPT], software[TEXT_KEPT];
+    uint8_t realms[TURN_REALMS_MAX][TEXT_KEPT], software[TEXT_KEPT];
     struct pool allocs, perms, chans, peers, users, reserves, parked;
     struct map alloc_by_tuple, perm_by_ip, chan_by_number, chan_by_peer, peer_by_cid,
         peer_by_addr, user_by_name, reserve_by_token;
@@ -217,9 +218,10 @@ bool rate_pass(struct turn_server *s, const struct addr *client);
 /* quota.c */
 /* Counts one more allocation, or port kept, of the user. NULL, and the code to answer with,
  * beyond a limit. */
-struct user *user_take(struct turn_server *s, struct slice name, uint16_t *code);
+struct user *user_take(struct turn_server *s, uint8_t realm, struct slice name, uint16_t *code);
 void user_give(struct turn_server *s, struct user *u);
-bool user_is(const struct user *u, struct slice name);
+/* Is it who signs this call? Names are told apart by their realms. */
+bool user_is(const struct user *u, const struct call *c);
 
 /* alloc.c */
 struct alloc *alloc_of_conn(const struct turn_server *s, const struct turn_conn *c);

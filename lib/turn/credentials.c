@@ -62,6 +62,7 @@ int credential_key_from_hex(struct stun_key *out, struct slice hex)
         out->b[i / 2] = (uint8_t)(high << 4 | low);
     }
     out->len = (uint8_t)(hex.len / 2);
+    out->algorithm = out->len == MD5_LEN ? STUN_ALGORITHM_MD5 : STUN_ALGORITHM_SHA256;
     return OK;
 }
 

@@ -35,45 +35,47 @@ void key_cache_drop(struct key_cache *c)
     memset(c->strangers, 0, c->n * sizeof *c->strangers);
 }
 
-static size_t place_of(const struct key_cache *c, struct slice name)
+static size_t place_of(const struct key_cache *c, const struct key_cache_who *who)
 {
-    return (size_t)(siphash(c->secret, name) % c->n);
+    return (size_t)((siphash(c->secret, who->name) + who->realm) % c->n);
 }
 
-static bool holds(const struct key_cache_entry *e, uint64_t now_ms, struct slice name)
+static bool is_of(const struct key_cache_entry *e, const struct key_cache_who *who)
 {
-    return now_ms < e->until_ms && slice_eq(name, slice_of(e->name, e->name_len));
+    return e->realm == who->realm && slice_eq(who->name, slice_of(e->name, e->name_len));
 }
 
 enum key_cache_result key_cache_find(const struct key_cache *c, uint64_t now_ms,
-                                     struct slice name, struct stun_key *out,
-                                     uint64_t *until_ms)
+                                     const struct key_cache_who *who, struct turn_keys *out)
 {
-    size_t at = place_of(c, name);
-    if (holds(&c->users[at], now_ms, name)) {
-        *out = c->users[at].key;
-        *until_ms = c->users[at].until_ms;
+    size_t at = place_of(c, who);
+    const struct key_cache_entry *user = &c->users[at], *stranger = &c->strangers[at];
+    if (now_ms < user->until_ms && is_of(user, who)) {
+        memcpy(out->key, user->key, sizeof user->key);
+        out->n = user->n_keys;
+        out->until_ms = user->until_ms;
         return KEY_CACHE_USER;
     }
-    return holds(&c->strangers[at], now_ms, name) ? KEY_CACHE_STRANGER : KEY_CACHE_NOTHING;
+    return now_ms < stranger->until_ms && is_of(stranger, who) ? KEY_CACHE_STRANGER
+                                                               : KEY_CACHE_NOTHING;
 }
 
-void key_cache_put(struct key_cache *c, uint64_t until_ms, struct slice name,
-                   const struct stun_key *key)
+void key_cache_put(struct key_cache *c, const struct key_cache_who *who,
+                   const struct turn_keys *keys)
 {
-    if (name.len == 0 || name.len > KEY_CACHE_NAME_MAX) {
+    if (who->name.len == 0 || who->name.len > KEY_CACHE_NAME_MAX || keys->n > KEY_CACHE_KEYS) {
         return;
     }
-    size_t at = place_of(c, name);
+    size_t at = place_of(c, who);
     struct key_cache_entry *user = &c->users[at];
-    if (!key && slice_eq(name, slice_of(user->name, user->name_len))) {
+    if (keys->n == 0 && is_of(user, who)) {
         secret_wipe(user, sizeof *user);
     }
-    struct key_cache_entry *e = key ? user : &c->strangers[at];
-    e->until_ms = until_ms;
-    e->name_len = (uint8_t)name.len;
-    memcpy(e->name, name.p, name.len);
-    if (key) {
-        e->key = *key;
-    }
+    struct key_cache_entry *e = keys->n > 0 ? user : &c->strangers[at];
+    e->until_ms = keys->until_ms;
+    e->realm = who->realm;
+    e->name_len = (uint8_t)who->name.len;
+    memcpy(e->name, who->name.p, who->name.len);
+    e->n_keys = (uint8_t)keys->n;
+    memcpy(e->key, keys->key, keys->n * sizeof *e->key);
 }

@@ -1,16 +1,23 @@
 /* What was found out about a user, for a while: a table of fixed size, one place a name. */
 #pragma once
 
-#include "lib/stun/msg.h"
+#include "lib/turn/server.h"
 
 enum {
-    KEY_CACHE_NAME_MAX = 128 /* bytes; longer names are not kept */
+    KEY_CACHE_NAME_MAX = 128, /* bytes; longer names are not kept */
+    KEY_CACHE_KEYS = 2        /* of a user; one for each password algorithm */
+};
+
+struct key_cache_who {
+    uint8_t realm; /* index */
+    struct slice name;
 };
 
 struct key_cache_entry {
     uint64_t until_ms; /* 0: empty */
-    struct stun_key key;
-    uint8_t name_len;
+    struct stun_key key[KEY_CACHE_KEYS];
+    uint8_t n_keys;
+    uint8_t realm, name_len;
     uint8_t name[KEY_CACHE_NAME_MAX];
 };
 
@@ -31,9 +38,9 @@ MUST_USE int key_cache_init(struct key_cache *c, size_t n, const uint8_t secret[
 void key_cache_done(struct key_cache *c);
 /* Forgets everything. */
 void key_cache_drop(struct key_cache *c);
+/* `out` is set for a user only. */
 enum key_cache_result key_cache_find(const struct key_cache *c, uint64_t now_ms,
-                                     struct slice name, struct stun_key *out,
-                                     uint64_t *until_ms);
-/* `key` NULL: there is no such user. Takes the place of whoever had it. */
-void key_cache_put(struct key_cache *c, uint64_t until_ms, struct slice name,
-                   const struct stun_key *key);
+                                     const struct key_cache_who *who, struct turn_keys *out);
+/* Until keys->until_ms; no keys: there is no such user. Takes the place of whoever had it. */
+void key_cache_put(struct key_cache *c, const struct key_cache_who *who,
+                   const struct turn_keys *keys);

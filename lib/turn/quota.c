@@ -3,11 +3,14 @@
 
 #include "lib/turn/core.h"
 
-struct user *user_take(struct turn_server *s, struct slice name, uint16_t *code)
+struct user *user_take(struct turn_server *s, uint8_t realm, struct slice name, uint16_t *code)
 {
-    uint8_t digest[SHA256_LEN];
+    uint8_t digest[SHA256_LEN], text[1 + USERNAME_KEPT];
+    struct wr w = wr_over(text, sizeof text);
+    wr_u8(&w, realm);
+    wr_bytes(&w, name);
     *code = 508;
-    if (name.len > USERNAME_KEPT || sha256(name, digest)) {
+    if (w.err || sha256(wr_done(&w), digest)) {
         return NULL;
     }
     struct user *u = MAP_ENTRY(map_find(&s->user_by_name, digest), struct user, by_name);
@@ -17,6 +20,7 @@ struct user *user_take(struct turn_server *s, struct slice name, uint16_t *code)
             return NULL;
         }
         memcpy(u->digest, digest, sizeof digest);
+        u->realm = realm;
         memcpy(u->name, name.p, name.len);
         u->name_len = name.len;
         map_add(&s->user_by_name, &u->by_name);
@@ -37,7 +41,8 @@ void user_give(struct turn_server *s, struct user *u)
     }
 }
 
-bool user_is(const struct user *u, struct slice name)
+bool user_is(const struct user *u, const struct call *c)
 {
-    return slice_eq(name, slice_of(u->name, u->name_len));
+    return u->realm == c->conn->realm &&
+           slice_eq(c->req.username, slice_of(u->name, u->name_len));
 }

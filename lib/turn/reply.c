@@ -157,7 +157,7 @@ void reply_challenge(struct turn_server *s, const struct call *c, uint16_t code,
 {
     struct turn_reply reply = {.code = code,
                                .reason = reason_of(code),
-                               .realm = s->cfg.realm,
+                               .realm = s->cfg.realms[c->conn->realm],
                                .nonce = slice_of(s->nonce, sizeof s->nonce)};
     reply_put(s, c, &reply);
     report_denied(s, c, code, why);

@@ -1,4 +1,5 @@
 /* The server's doors: what comes in is sorted here, and the queue of actions goes out. */
+#include <assert.h>
 #include <stdlib.h>
 
 #include "lib/base/crypto.h"
@@ -64,6 +65,15 @@ static int keep_text(struct slice *text, uint8_t room[TEXT_KEPT])
     return OK;
 }
 
+static int keep_realms(struct turn_server *s)
+{
+    int err = s->cfg.n_realms == 0 || s->cfg.n_realms > TURN_REALMS_MAX ? ERR_LIMIT : OK;
+    for (size_t i = 0; i < s->cfg.n_realms && !err; i++) {
+        err = keep_text(&s->cfg.realms[i], s->realms[i]);
+    }
+    return err;
+}
+
 int turn_server_new(struct turn_server **out, const struct turn_config *cfg,
                     const struct turn_env *env)
 {
@@ -77,7 +87,7 @@ int turn_server_new(struct turn_server **out, const struct turn_config *cfg,
     s->next_tid.len = 12;
     env->random(s->next_tid.b, s->next_tid.len, env->ctx);
     env->random(s->rate_secret, sizeof s->rate_secret, env->ctx);
-    int err = keep_text(&s->cfg.realm, s->realm);
+    int err = keep_realms(s);
     err = err ? err : keep_text(&s->cfg.software, s->software);
     err = err ? err : make_pools(s);
     err = err ? err : make_maps(s);
@@ -171,6 +181,7 @@ int turn_server_from_client(struct turn_server *s, uint64_t now_ms,
                             const struct turn_conn *conn, struct slice frame)
 {
     struct call c;
+    assert(conn->realm < s->cfg.n_realms);
     s->now_ms = now_ms;
     c.conn = conn;
     c.key = NULL;

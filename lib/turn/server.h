@@ -10,7 +10,8 @@ struct turn_server;
 
 enum {
     TURN_HEAD_MAX = 48, /* a Data indication up to its payload, IPv6 peer */
-    TURN_KEYS_MAX = 16
+    TURN_KEYS_MAX = 16,
+    TURN_REALMS_MAX = 16
 };
 
 /* Names a thing outside the core. The high half is a generation, so a late event about an
@@ -23,7 +24,9 @@ enum turn_transport {
 };
 
 struct turn_config {
-    struct slice realm, software;
+    struct slice realms[TURN_REALMS_MAX]; /* the first one is the default; no two alike */
+    uint8_t n_realms;                     /* at least 1 */
+    struct slice software;
     uint8_t nonce_secret[32]; /* the same in every worker */
     uint32_t nonce_life_s;
     uint32_t max_allocations, max_per_user;
@@ -53,9 +56,11 @@ struct turn_conn { /* the client's side of a 5-tuple */
     enum turn_transport transport; /* DTLS: TURN_UDP */
     bool is_proven; /* the client's address cannot be forged: TCP; DTLS after its cookie */
     const struct turn_dialect *dialect;
+    uint8_t realm; /* index in turn_config.realms; it stays the same while the 5-tuple does */
 };
 
-/* What a user may sign with: several while secrets are being changed, none for a stranger. */
+/* What a user may sign with: several while secrets are being changed, or where keys of both
+ * password algorithms are known; none for a stranger. */
 struct turn_keys {
     struct stun_key key[TURN_KEYS_MAX];
     size_t n;
@@ -107,7 +112,7 @@ struct turn_action {
         } open;
         struct {
             turn_id ticket;
-            struct slice username;
+            struct slice realm, username;
         } key;
         struct turn_report report;
     };

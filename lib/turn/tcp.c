@@ -213,7 +213,7 @@ void tcp_bind(struct turn_server *s, struct call *c)
         reply_error(s, c, 400, "no such connection waits");
         return;
     }
-    if (!user_is(p->alloc->user, c->req.username)) {
+    if (!user_is(p->alloc->user, c)) {
         reply_error(s, c, 441, "another user's connection");
         return;
     }

@@ -14,6 +14,7 @@ struct fake { /* a store that the test answers for, at once or later */
     size_t n;
     uint64_t id[PLENTY];
     enum user_ask what[PLENTY];
+    uint8_t realm; /* of the last one */
     char name[PLENTY][USER_NAME_MAX + 1];
     const char *at_once; /* a value; "": none. NULL: later */
     bool in_trouble, is_freed;
@@ -40,18 +41,19 @@ static void tell(struct fake *f, uint64_t id, const char *value)
     f->base.answer(id, &a, f->base.ctx);
 }
 
-static void fake_ask(struct user_store *s, uint64_t id, enum user_ask what, struct slice name)
+static void fake_ask(struct user_store *s, const struct user_question *q)
 {
     struct fake *f = (struct fake *)(void *)s;
-    assert_true(f->n < PLENTY && name.len <= USER_NAME_MAX);
-    f->id[f->n] = id;
-    f->what[f->n] = what;
-    if (name.len > 0) {
-        memcpy(f->name[f->n], name.p, name.len);
+    assert_true(f->n < PLENTY && q->name.len <= USER_NAME_MAX);
+    f->id[f->n] = q->id;
+    f->what[f->n] = q->what;
+    f->realm = slice_eq(q->realm, slice_str("TANDBERG")) ? 0 : 1;
+    if (q->name.len > 0) {
+        memcpy(f->name[f->n], q->name.p, q->name.len);
     }
-    f->name[f->n++][name.len] = 0;
+    f->name[f->n++][q->name.len] = 0;
     if (f->in_trouble || f->at_once) {
-        tell(f, id, f->in_trouble ? NULL : f->at_once);
+        tell(f, q->id, f->in_trouble ? NULL : f->at_once);
     }
 }
 
@@ -60,11 +62,16 @@ static void fake_free(struct user_store *s)
     ((struct fake *)(void *)s)->is_freed = true;
 }
 
-static bool find_fixed(struct slice name, struct stun_key *out, void *ctx)
+static bool find_fixed(uint8_t realm, struct slice name, struct turn_keys *out, void *ctx)
 {
     (void)ctx;
-    *out = (struct stun_key){.b = "fixed", .len = 16};
-    return slice_eq(name, slice_str("fixed")) || slice_eq(name, slice_str("1:fixed"));
+    if (realm != 0 ||
+        (!slice_eq(name, slice_str("fixed")) && !slice_eq(name, slice_str("1:fixed")))) {
+        return false;
+    }
+    out->key[0] = (struct stun_key){.b = "fixed", .len = 16};
+    out->n = 1;
+    return true;
 }
 
 static const struct slice *secrets(size_t *n, void *ctx)
@@ -90,18 +97,21 @@ static struct bench *bench_new(void (*tune)(struct user_chain_config *cfg))
     assert_non_null(b);
     b->log = (struct log){.level = LOG_ERROR, .program = "test", .fd = 2};
     assert_int_equal(loop_new(&b->loop), OK);
-    struct user_chain_config cfg = {.loop = b->loop,
-                                    .log = &b->log,
-                                    .realm = slice_str("TANDBERG"),
-                                    .find_fixed = find_fixed,
-                                    .secrets = secrets,
-                                    .fixed_ctx = b,
-                                    .sha1 = true,
-                                    .cache_s = 60,
-                                    .stranger_s = 10,
-                                    .timeout_ms = 60000,
-                                    .answer = on_keys,
-                                    .answer_ctx = b};
+    struct user_chain_config cfg = {
+        .loop = b->loop,
+        .log = &b->log,
+        .realms = {slice_str("TANDBERG"), slice_str("north.example")},
+        .n_realms = 2,
+        .find_fixed = find_fixed,
+        .secrets = secrets,
+        .fixed_ctx = b,
+        .sha1 = true,
+        .cache_s = 60,
+        .stranger_s = 10,
+        .timeout_ms = 60000,
+        .answer = on_keys,
+        .answer_ctx = b
+    };
     if (tune) {
         tune(&cfg);
     }
@@ -133,7 +143,7 @@ static int teardown(void **state)
 static void find(struct bench *b, const char *name)
 {
     static turn_id ticket = 100;
-    user_chain_find(b->chain, ++ticket, slice_str(name));
+    user_chain_find(b->chain, ++ticket, slice_str("TANDBERG"), slice_str(name));
     assert_true(b->n_answers == 0 || b->ticket <= ticket);
 }
 
@@ -185,6 +195,56 @@ static void stores_are_asked_in_turn_and_remembered(void **state)
     user_chain_forget(b->chain);
     find(b, "alice");
     assert_int_equal(b->a.n, 2);
+}
+
+static void find_in(struct bench *b, const char *realm, const char *name)
+{
+    user_chain_find(b->chain, 1, slice_str(realm), slice_str(name));
+}
+
+static void realms_have_their_own_users(void **state)
+{
+    struct bench *b = *state;
+    b->a.at_once = HEX;
+    b->b.at_once = "";
+    find(b, "alice");
+    assert_int_equal(b->a.realm, 0);
+    find_in(b, "north.example", "alice"); /* what is known of her namesake does not count */
+    assert_int_equal(b->a.n, 2);
+    assert_int_equal(b->a.realm, 1);
+    b->a.at_once = "";
+    find_in(b, "north.example", "fixed"); /* the configuration's user is of the first realm */
+    assert_true(b->is_known && b->keys.n == 0);
+    find_in(b, "nowhere.example", "alice");
+    assert_true(b->n_answers == 4 && b->is_known && b->keys.n == 0);
+    assert_int_equal(b->a.n, 3);
+    /* Secrets are asked for once in each realm, and make other keys there. */
+    b->a.at_once = "north-north";
+    find(b, timed(60));
+    struct stun_key here = b->keys.key[0];
+    find_in(b, "north.example", timed(60));
+    assert_int_equal(b->a.n, 5);
+    assert_memory_not_equal(here.b, b->keys.key[0].b, here.len);
+    find_in(b, "north.example", timed(60));
+    assert_int_equal(b->a.n, 5);
+}
+
+static void both_keys_of_a_user_are_given(void **state)
+{
+    struct bench *b = *state;
+    struct user_answer a = {.n = 3};
+    a.value[0] = slice_str(HEX);
+    a.value[1] = slice_str(HEX HEX);
+    a.value[2] = slice_str(HEX);
+    find(b, "alice");
+    b->a.base.answer(b->a.id[0], &a, b->a.base.ctx);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(b->keys.n, 2);
+        assert_int_equal(b->keys.key[0].algorithm, STUN_ALGORITHM_MD5);
+        assert_int_equal(b->keys.key[1].algorithm, STUN_ALGORITHM_SHA256);
+        find(b, "alice"); /* from memory */
+    }
+    assert_int_equal(b->a.n, 1);
 }
 
 static void strangers_are_remembered_too(void **state)
@@ -339,6 +399,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_configuration_comes_first, setup, teardown),
         cmocka_unit_test_setup_teardown(stores_are_asked_in_turn_and_remembered, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(realms_have_their_own_users, setup, teardown),
+        cmocka_unit_test_setup_teardown(both_keys_of_a_user_are_given, setup, teardown),
         cmocka_unit_test_setup_teardown(strangers_are_remembered_too, setup, teardown),
         cmocka_unit_test_setup_teardown(trouble_is_no_answer_and_not_remembered, setup,
                                         teardown),

@@ -51,8 +51,7 @@ static int setup(void **state)
     assert_int_equal(loop_new(&b->loop), OK);
     assert_int_equal(user_file_open(&b->file, b->path), OK);
     b->log = (struct log){.level = LOG_ERROR, .program = "test", .fd = -1};
-    assert_int_equal(
-        user_sqlite_new(&b->store, b->loop, &b->log, b->path, slice_str("TANDBERG")), OK);
+    assert_int_equal(user_sqlite_new(&b->store, b->loop, &b->log, b->path), OK);
     b->store->answer = on_answer;
     b->store->ctx = b;
     return 0;
@@ -78,14 +77,21 @@ static void put(struct bench *b, const char *realm, const char *name)
 }
 
 /* How many values the answer has; -1: trouble. It must come at once. */
-static int ask(struct bench *b, enum user_ask what, struct slice name)
+static int ask_in(struct bench *b, const char *realm, enum user_ask what, struct slice name)
 {
     static uint64_t id = 10;
     size_t before = b->n_answers;
-    b->store->ask(b->store, ++id, what, name);
+    const struct user_question q = {
+        .id = ++id, .what = what, .realm = slice_str(realm), .name = name};
+    b->store->ask(b->store, &q);
     assert_int_equal(b->n_answers, before + 1);
     assert_int_equal(b->id, id);
     return b->what == USER_TROUBLE ? -1 : (int)b->n;
+}
+
+static int ask(struct bench *b, enum user_ask what, struct slice name)
+{
+    return ask_in(b, "TANDBERG", what, name);
 }
 
 static int key_of(struct bench *b, const char *name)
@@ -102,6 +108,7 @@ static void users_come_and_go(void **state)
     assert_int_equal(key_of(b, "alice"), 1);
     assert_string_equal(b->value[0], KEY_1);
     assert_int_equal(key_of(b, "bob"), 0);
+    assert_int_equal(ask_in(b, "elsewhere", USER_ASK_KEY, slice_str("bob")), 1);
     assert_int_equal(key_of(b, "Alice"), 0);
     assert_int_equal(key_of(b, ""), 0);
     struct slice realm = slice_str("TANDBERG");
@@ -166,8 +173,12 @@ static void while_somebody_writes_questions_wait(void **state)
     put(b, "TANDBERG", "alice");
     assert_int_equal(sqlite3_open(b->path, &writer), SQLITE_OK);
     assert_int_equal(sqlite3_exec(writer, "BEGIN EXCLUSIVE", NULL, NULL, NULL), SQLITE_OK);
-    b->store->ask(b->store, 7, USER_ASK_KEY, slice_str("alice"));
-    b->store->ask(b->store, 8, USER_ASK_KEY, slice_str("bob"));
+    struct user_question q = {
+        .id = 7, .realm = slice_str("TANDBERG"), .name = slice_str("alice")};
+    b->store->ask(b->store, &q);
+    q.id = 8;
+    q.name = slice_str("bob");
+    b->store->ask(b->store, &q);
     loop_run_at_most(b->loop, 120);
     assert_int_equal(b->n_answers, 0);
     assert_int_equal(sqlite3_exec(writer, "COMMIT", NULL, NULL, NULL), SQLITE_OK);
@@ -198,11 +209,9 @@ static void another_file_in_its_place_is_seen(void **state)
     (void)fclose(f);
     assert_int_equal(key_of(b, "bob"), -1);
     struct user_store *bad;
-    assert_int_equal(user_sqlite_new(&bad, b->loop, &b->log, b->path, slice_str("TANDBERG")),
-                     ERR_SYSTEM);
+    assert_int_equal(user_sqlite_new(&bad, b->loop, &b->log, b->path), ERR_SYSTEM);
     assert_int_equal(unlink(b->path), 0);
-    assert_int_equal(user_sqlite_new(&bad, b->loop, &b->log, b->path, slice_str("TANDBERG")),
-                     ERR_SYSTEM);
+    assert_int_equal(user_sqlite_new(&bad, b->loop, &b->log, b->path), ERR_SYSTEM);
     assert_int_equal(access(b->path, F_OK), -1); /* the server makes no file */
 }
 

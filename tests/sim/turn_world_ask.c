@@ -237,7 +237,7 @@ static void put_cred(struct world *w, struct stun_writer *s, const struct endpoi
                    (unsigned)world_pick(w, UINT32_MAX));
     stun_put_bytes(s, STUN_USERNAME, slice_str(u->name));
     stun_put_bytes(s, STUN_REALM,
-                   q->cred == CRED_WRONG_REALM ? slice_str("elsewhere") : w->m.cfg.realm);
+                   q->cred == CRED_WRONG_REALM ? slice_str("elsewhere") : w->m.cfg.realms[0]);
     if (q->cred != CRED_NO_NONCE) {
         stun_put_bytes(s, STUN_NONCE,
                        q->cred == CRED_FORGED_NONCE ? slice_str(forged)

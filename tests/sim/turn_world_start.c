@@ -50,7 +50,7 @@ static void make_users(struct world *w)
     memcpy(w->m.users, users, sizeof users);
     for (size_t i = 0; i < MODEL_USERS; i++) {
         struct m_user *u = &w->m.users[i];
-        if (stun_key_long_term(&u->key, slice_str(u->name), w->m.cfg.realm,
+        if (stun_key_long_term(&u->key, slice_str(u->name), w->m.cfg.realms[0],
                                slice_str(u->password))) {
             model_fault(&w->m, "no key for %s", u->name);
         }
@@ -77,7 +77,8 @@ static void make_clients(struct world *w)
 
 static struct turn_config make_config(struct world *w)
 {
-    struct turn_config cfg = {.realm = slice_str("sim.example"),
+    struct turn_config cfg = {.realms = {slice_str("sim.example")},
+                              .n_realms = 1,
                               .software = slice_str("simulated"),
                               .nonce_life_s = world_chance(w, 50) ? 600 : 3600,
                               .max_allocations = 2 + world_pick(w, MODEL_ALLOCS - 1),

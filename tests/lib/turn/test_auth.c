@@ -149,6 +149,48 @@ static void late_answers_find_nothing(void **state)
     assert_int_equal(answer(b, ticket, NULL), 1);
 }
 
+static void two_realms(struct turn_config *cfg)
+{
+    cfg->realms[1] = slice_str("north.example");
+    cfg->n_realms = 2;
+    cfg->max_per_user = 1;
+}
+
+static void realms_are_apart(void **state)
+{
+    struct bench *b = *state;
+    struct turn_conn here = bench_tcp(1), there = bench_tcp(2), lost = bench_tcp(3);
+    struct turn_keys keys = {.key = {b->key}, .n = 1, .until_ms = UINT64_MAX};
+    struct slice realm;
+    bench_stop(b);
+    bench_start(b, two_realms);
+    there.realm = lost.realm = 1;
+    b->realm = "north.example";
+    assert_int_equal(bench_allocate(b, &there, TURN_TCP), 0); /* for its nonce */
+    b->answers_late = true;
+    /* The other realm's nonce is none here, and its name nobody's. */
+    assert_int_equal(bench_allocate(b, &here, TURN_TCP), 401);
+    struct stun_msg m = bench_sent(b);
+    assert_int_equal(stun_get_bytes(&m, STUN_REALM, &realm), OK);
+    assert_true(slice_eq(realm, slice_str("TANDBERG")));
+    b->realm = "TANDBERG";
+    assert_int_equal(bench_allocate(b, &here, TURN_TCP), 1);
+    const struct turn_action *a = bench_did(b, TURN_DO_FIND_KEY, 0);
+    assert_true(slice_eq(a->key.realm, slice_str("TANDBERG")));
+    assert_int_equal(answer(b, a->key.ticket, &keys), 438);
+    m = bench_sent(b);
+    struct slice nonce;
+    assert_int_equal(stun_get_bytes(&m, STUN_NONCE, &nonce), OK);
+    memcpy(b->nonce, nonce.p, nonce.len);
+    /* The namesake's allocation counts for the namesake. */
+    assert_int_equal(bench_allocate(b, &here, TURN_TCP), 1);
+    assert_int_equal(answer(b, ticket_of(b), &keys), 0);
+    assert_int_equal(bench_allocate(b, &lost, TURN_TCP), 401);
+    /* A connection that changes its realm does not take its allocation along. */
+    here.realm = 1;
+    assert_int_equal(bench_refresh(b, &here, 600), 401);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -158,6 +200,7 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(a_connection_waits_while_its_request_does, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(realms_are_apart, setup, teardown),
         cmocka_unit_test_setup_teardown(late_answers_find_nothing, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -35,11 +35,16 @@ struct addr bench_addr(const char *text)
 
 void bench_start(struct bench *b, void (*tune)(struct turn_config *cfg))
 {
-    *b = (struct bench){
-        .now_ms = 1000, .seed = 1, .unix_s = 1700000000, .relay_port = 24000, .opens = true};
+    *b = (struct bench){.now_ms = 1000,
+                        .seed = 1,
+                        .unix_s = 1700000000,
+                        .relay_port = 24000,
+                        .opens = true,
+                        .realm = "TANDBERG"};
     b->policy.own[0] = bench_addr("198.51.100.1");
     b->policy.n_own = 1;
-    struct turn_config cfg = {.realm = slice_str("TANDBERG"),
+    struct turn_config cfg = {.realms = {slice_str("TANDBERG")},
+                              .n_realms = 1,
                               .software = slice_str("Causeway"),
                               .nonce_life_s = 3600,
                               .max_allocations = 8,
@@ -159,7 +164,7 @@ int ask_end(struct bench *b, struct ask *a, const struct turn_conn *c,
     if (key) {
         stun_put_bytes(&a->w, STUN_USERNAME,
                        slice_str(key == &b->other_key ? "other" : "turn"));
-        stun_put_bytes(&a->w, STUN_REALM, slice_str("TANDBERG"));
+        stun_put_bytes(&a->w, STUN_REALM, slice_str(b->realm));
         stun_put_bytes(&a->w, STUN_NONCE, slice_of(b->nonce, b->nonce_len));
         stun_put_integrity(&a->w, key);
     }

@@ -17,6 +17,7 @@ struct bench {
     uint64_t unix_s;
     struct stun_key key;       /* turn:secret */
     struct stun_key other_key; /* other:secret */
+    const char *realm;         /* that requests name */
     uint8_t nonce[64];
     size_t nonce_len;
     uint32_t next_tid;
