@@ -142,7 +142,8 @@ static void from_client(struct fuzz *f, bool is_signed)
     if (frame.len > 0) {
         memcpy(exact, frame.p, frame.len);
     }
-    if (turn_server_from_client(f->s, f->now_ms, &c, slice_of(exact, frame.len)) == OK) {
+    if (turn_server_from_client(f->s, f->now_ms, &c, dgram_of(slice_of(exact, frame.len))) ==
+        OK) {
         drain(f);
     }
     free(exact);
@@ -160,7 +161,7 @@ static void step(struct fuzz *f)
     case 3: from_client(f, true); break;
     case 4:
         a = addr_from(f);
-        if (turn_server_from_peer(f->s, f->now_ms, id, &a, rd_take(&f->in, 3))) {
+        if (turn_server_from_peer(f->s, f->now_ms, id, &a, dgram_of(rd_take(&f->in, 3)))) {
             abort();
         }
         break;

@@ -88,7 +88,7 @@ static bool receive(struct udp *u, unsigned n)
     for (int i = 0; i < got && !u->dead; i++) {
         struct addr from = sock_to_addr(&area->from[i]);
         struct addr local = local_of(u, &msg[i].msg_hdr);
-        u->fn(u, &from, &local, slice_of(area->in_buf[i], msg[i].msg_len), u->ctx);
+        u->fn(u, &from, &local, dgram_of(slice_of(area->in_buf[i], msg[i].msg_len)), u->ctx);
     }
     return got == (int)n;
 }
@@ -168,21 +168,21 @@ static size_t set_local(struct pktinfo *p, const struct addr *local)
 }
 
 void udp_send(struct udp *u, const struct addr *to, const struct addr *local, struct slice head,
-              struct slice body)
+              struct dgram body)
 {
     struct udp_area *area = u->loop->udp;
     if (u->dead || to->family != u->at.family || head.len > DATAGRAM_MAX ||
-        body.len > DATAGRAM_MAX) {
+        body.data.len > DATAGRAM_MAX) {
         return;
     }
-    size_t len = head.len + body.len;
+    size_t len = head.len + body.data.len;
     if (area->n_out == OUT_MAX || len > OUT_BYTES - area->out_bytes) {
         flush(area);
     }
     struct out *o = &area->out[area->n_out++];
     struct wr w = wr_over(area->out_buf + area->out_bytes, len);
     wr_bytes(&w, head);
-    wr_bytes(&w, body);
+    wr_bytes(&w, body.data);
     area->out_bytes += len;
     o->u = u;
     o->iov = (struct iovec){.iov_base = w.buf, .iov_len = len};

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "lib/base/addr.h"
+#include "lib/base/dgram.h"
 
 #include "io/loop.h"
 
@@ -14,7 +15,7 @@ struct udp_options {
 /* `local` is the address the datagram came to (pktinfo), so that an answer leaves from it also
  * when the socket is bound to a wildcard address. */
 typedef void udp_received(struct udp *u, const struct addr *from, const struct addr *local,
-                          struct slice datagram, void *ctx);
+                          struct dgram datagram, void *ctx);
 
 MUST_USE int udp_open(struct udp **out, struct loop *l, const struct addr *at,
                       const struct udp_options *opt, udp_received *fn, void *ctx);
@@ -24,4 +25,4 @@ struct addr udp_addr(const struct udp *u); /* with the port it got */
 /* Gathers head and body into one datagram. Datagrams are sent together before the loop waits;
  * one that the kernel has no room for is dropped, as UDP does. `local` may be NULL. */
 void udp_send(struct udp *u, const struct addr *to, const struct addr *local, struct slice head,
-              struct slice body);
+              struct dgram body);

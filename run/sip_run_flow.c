@@ -115,7 +115,7 @@ static void flush_tls(struct flow *f)
 void flow_send(struct flow *f, struct slice bytes)
 {
     if (f->udp) {
-        udp_send(f->udp, &f->info.remote, &f->info.local, bytes, slice_of(NULL, 0));
+        udp_send(f->udp, &f->info.remote, &f->info.local, bytes, dgram_of(slice_of(NULL, 0)));
     } else if (!f->tls) {
         write_out(f, bytes);
     } else if (tls_write(f->tls, bytes)) {
@@ -328,10 +328,10 @@ static bool looks_like_sip(struct slice s)
 }
 
 void flow_datagram(struct udp *u, const struct addr *from, const struct addr *local,
-                   struct slice datagram, void *listener)
+                   struct dgram datagram, void *listener)
 {
     struct sip_run *r = ((struct listener *)listener)->r;
-    if (!looks_like_sip(datagram)) {
+    if (!looks_like_sip(datagram.data)) {
         return; /* keep-alives, STUN, noise */
     }
     struct flow *f = find(r, true, SIP_UDP, from);
@@ -343,7 +343,7 @@ void flow_datagram(struct udp *u, const struct addr *from, const struct addr *lo
     f->info.local = *local;
     f->info.local.port = udp_addr(u).port;
     f->last_ms = loop_now_ms(r->loop);
-    (void)!run_feed(r, f, datagram); /* what was wrong has been reported */
+    (void)!run_feed(r, f, datagram.data); /* what was wrong has been reported */
 }
 
 static int remote_of(struct sip_run *r, const struct addr *to, struct flow **out)

@@ -63,7 +63,7 @@ void flow_send(struct flow *f, struct slice bytes);
 void flow_doom(struct flow *f, const char *why);
 void flow_accepted(struct tcp *t, const struct addr *peer, void *listener);
 void flow_datagram(struct udp *u, const struct addr *from, const struct addr *local,
-                   struct slice datagram, void *listener);
+                   struct dgram datagram, void *listener);
 /* An open connection to `to`, or a new one; `name` is what its certificate must say. */
 MUST_USE int flow_to(struct sip_run *r, const struct addr *to, enum sip_transport transport,
                      struct slice name, struct flow **out);

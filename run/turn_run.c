@@ -61,7 +61,8 @@ static void send_datagram(struct turn_run *r, const struct turn_action *a)
     if (!l) {
         return;
     }
-    udp_send(l->udp, &a->addr, &a->local, slice_of(a->head, a->head_len), run_body(r, a));
+    const struct dgram body = {.data = run_body(r, a), .opts = a->opts};
+    udp_send(l->udp, &a->addr, &a->local, slice_of(a->head, a->head_len), body);
 }
 
 static void carry_out(struct turn_run *r, const struct turn_action *a)
@@ -80,7 +81,7 @@ static void carry_out(struct turn_run *r, const struct turn_action *a)
     case TURN_DO_RELAY_OPEN: relay_open(r, a); break;
     case TURN_DO_RELAY_SEND:
         if (rl && rl->udp) {
-            udp_send(rl->udp, &a->addr, NULL, slice_of(NULL, 0), a->body);
+            relay_out(rl, a);
         }
         break;
     case TURN_DO_RELAY_CLOSE:
@@ -148,7 +149,7 @@ static void on_sweep(void *ctx)
 }
 
 static void on_datagram(struct udp *u, const struct addr *from, const struct addr *local,
-                        struct slice datagram, void *ctx)
+                        struct dgram datagram, void *ctx)
 {
     struct listener *l = ctx;
     struct turn_run *r = l->run;

@@ -46,7 +46,7 @@ static size_t on_data(struct tcp *t, struct slice bytes, void *ctx)
         }
         if (got == PARSE_OK) {
             taken += used;
-            int err = turn_server_from_client(r->core, c->seen_ms, &c->conn, frame);
+            int err = turn_server_from_client(r->core, c->seen_ms, &c->conn, dgram_of(frame));
             got = err == ERR_MALFORMED ? PARSE_BAD : PARSE_OK;
             run_actions(r);
         }

@@ -114,6 +114,7 @@ void client_tls_closed(struct client *c); /* it ended: because of TLS? */
 MUST_USE int relays_check(struct turn_run *r);
 void relay_open(struct turn_run *r, const struct turn_action *a);
 void relay_close(struct relay *rl);
+void relay_out(struct relay *rl, const struct turn_action *a); /* of a UDP relay */
 struct relay *relay_find(const struct turn_run *r, turn_id id);
 
 /* turn_run_tcp.c */

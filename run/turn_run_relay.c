@@ -26,7 +26,7 @@ static void port_mark(struct ports *p, uint16_t port)
 }
 
 static void on_datagram(struct udp *u, const struct addr *from, const struct addr *local,
-                        struct slice datagram, void *ctx)
+                        struct dgram datagram, void *ctx)
 {
     struct relay *rl = ctx;
     struct turn_run *r = rl->run;
@@ -91,6 +91,12 @@ void relay_close(struct relay *rl)
         rl->next->at = rl->at;
     }
     free(rl);
+}
+
+void relay_out(struct relay *rl, const struct turn_action *a)
+{
+    const struct dgram body = {.data = a->body, .opts = a->opts};
+    udp_send(rl->udp, &a->addr, NULL, slice_of(NULL, 0), body);
 }
 
 struct relay *relay_find(const struct turn_run *r, turn_id id)

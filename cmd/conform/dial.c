@@ -105,12 +105,12 @@ static void add_frame(struct line *l, const struct addr *from, struct slice byte
 }
 
 static void on_datagram(struct udp *u, const struct addr *from, const struct addr *local,
-                        struct slice datagram, void *ctx)
+                        struct dgram datagram, void *ctx)
 {
     struct line *l = ctx;
     (void)u;
     (void)local;
-    add_frame(l, from, datagram);
+    add_frame(l, from, datagram.data);
     loop_stop(l->dial->loop);
 }
 
@@ -255,7 +255,7 @@ struct line *dial_accept(struct dial *d, struct line *listener, uint32_t ms)
 void line_send_to(struct line *l, const struct addr *to, struct slice bytes)
 {
     if (l->udp) {
-        udp_send(l->udp, to, NULL, bytes, slice_of(NULL, 0));
+        udp_send(l->udp, to, NULL, bytes, dgram_of(slice_of(NULL, 0)));
         return;
     }
     /* More than the queue holds goes in pieces. */

@@ -96,7 +96,7 @@ static uint16_t check(const struct turn_server *s, const struct call *c, const c
     } else if (r->has_reservation && (r->even_port || r->family)) {
         *why = "RESERVATION-TOKEN with EVEN-PORT or an address family";
         code = 400;
-    } else if (r->dont_fragment) {
+    } else if (r->dont_fragment && !s->cfg.can_df) {
         *why = "DONT-FRAGMENT";
         code = 420;
     }

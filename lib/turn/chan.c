@@ -122,6 +122,6 @@ void chan_data(struct turn_server *s, struct call *c)
 {
     const struct chan *ch = c->alloc ? chan_of_number(s, c->alloc, c->req.channel) : NULL;
     if (ch && perm_has(s, c->alloc, &ch->peer)) {
-        relay_send(s, c->alloc, &ch->peer, c->req.data);
+        relay_send(s, c, &ch->peer, c->req.data);
     }
 }

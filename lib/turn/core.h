@@ -179,7 +179,8 @@ struct call {
     struct alloc *alloc;        /* of its 5-tuple; NULL: none */
     const struct stun_key *key; /* NULL: it has not authenticated */
     uint64_t key_until_ms;
-    uint16_t code; /* wrong with it as a whole, to be said once it is authentic */
+    uint16_t code;          /* wrong with it as a whole, to be said once it is authentic */
+    struct dgram_opts opts; /* of the datagram it came in */
     struct turn_req req;
 };
 
@@ -242,11 +243,17 @@ MUST_USE int perm_install(struct turn_server *s, struct alloc *a, const struct a
 bool perm_has(const struct turn_server *s, const struct alloc *a, const struct addr *peer);
 void perm_end(struct turn_server *s, struct perm *p);
 void perm_send(struct turn_server *s, struct call *c);
-void relay_send(struct turn_server *s, struct alloc *a, const struct addr *peer,
+void relay_send(struct turn_server *s, const struct call *c, const struct addr *peer,
                 struct slice data);
 /* NULL: `peer` may be reached from `a`. Otherwise why not, and the code to answer with. */
 const char *peer_refused(const struct turn_server *s, const struct alloc *a,
                          const struct addr *peer, uint16_t *code);
+
+/* header.c */
+/* What the IP header of a datagram that is relayed says. False: it has come to its end. */
+bool header_to_peer(const struct call *c, const struct addr *peer, struct dgram_opts *out);
+bool header_to_client(const struct turn_conn *c, const struct dgram_opts *in,
+                      const struct addr *peer, struct dgram_opts *out);
 
 /* chan.c */
 void chan_request(struct turn_server *s, struct call *c);

@@ -83,7 +83,7 @@ static uint16_t read_frame(struct turn_req *out, struct slice frame)
     return m->n_unknown > 0 ? 420 : 0;
 }
 
-/* DONT-FRAGMENT counts as unknown: we cannot set DF (RFC 8656 7.2). */
+/* RFC 8656 7.2: DONT-FRAGMENT counts as unknown where DF cannot be set. */
 static void put_unknown(struct stun_writer *s, const struct turn_req *req)
 {
     uint16_t code = s->wire->attrs[STUN_DONT_FRAGMENT].code;

@@ -132,12 +132,18 @@ void perm_request(struct turn_server *s, struct call *c)
     reply_success(s, c, &reply);
 }
 
-void relay_send(struct turn_server *s, struct alloc *a, const struct addr *peer,
+void relay_send(struct turn_server *s, const struct call *c, const struct addr *peer,
                 struct slice data)
 {
+    struct alloc *a = c->alloc;
+    struct dgram_opts opts;
+    if (!header_to_peer(c, peer, &opts)) {
+        return;
+    }
     struct turn_action *out = action_put(s, TURN_DO_RELAY_SEND);
     out->relay = pool_id(&s->allocs, a);
     out->addr = *peer;
+    out->opts = opts;
     out->body = data;
     a->to_peers += data.len;
     s->stats.packets_to_peers++;
@@ -150,10 +156,11 @@ void perm_send(struct turn_server *s, struct call *c)
     struct alloc *a = c->alloc;
     const struct turn_req *r = &c->req;
     uint16_t code;
-    if (!a || a->transport != TURN_UDP || !r->has_peer || !r->has_data || r->dont_fragment) {
+    if (!a || a->transport != TURN_UDP || !r->has_peer || !r->has_data ||
+        (r->dont_fragment && !s->cfg.can_df)) {
         return;
     }
     if (!peer_refused(s, a, &r->peer, &code) && perm_has(s, a, &r->peer)) {
-        relay_send(s, a, &r->peer, r->data);
+        relay_send(s, c, &r->peer, r->data);
     }
 }

@@ -178,14 +178,15 @@ void call_run(struct turn_server *s, struct call *c)
 }
 
 int turn_server_from_client(struct turn_server *s, uint64_t now_ms,
-                            const struct turn_conn *conn, struct slice frame)
+                            const struct turn_conn *conn, struct dgram frame)
 {
     struct call c;
     assert(conn->realm < s->cfg.n_realms);
     s->now_ms = now_ms;
     c.conn = conn;
     c.key = NULL;
-    c.code = conn->dialect->read(&c.req, frame);
+    c.opts = frame.opts;
+    c.code = conn->dialect->read(&c.req, frame.data);
     if (c.code == 1) {
         return conn->transport == TURN_TCP ? ERR_MALFORMED : OK;
     }
@@ -206,11 +207,13 @@ int turn_server_from_client(struct turn_server *s, uint64_t now_ms,
 }
 
 int turn_server_from_peer(struct turn_server *s, uint64_t now_ms, turn_id relay,
-                          const struct addr *peer, struct slice datagram)
+                          const struct addr *peer, struct dgram datagram)
 {
     struct alloc *a = pool_find(&s->allocs, relay);
+    struct dgram_opts opts;
     s->now_ms = now_ms;
-    if (!a || !a->is_open || a->transport != TURN_UDP || !perm_has(s, a, peer)) {
+    if (!a || !a->is_open || a->transport != TURN_UDP || !perm_has(s, a, peer) ||
+        !header_to_client(&a->conn, &datagram.opts, peer, &opts)) {
         return OK;
     }
     const struct chan *ch = chan_of_peer(s, a, peer);
@@ -219,7 +222,7 @@ int turn_server_from_peer(struct turn_server *s, uint64_t now_ms, turn_id relay,
         tid = server_tid(s);
     }
     struct turn_data_head d = {
-        .tid = &tid, .peer = peer, .channel = ch ? ch->number : 0, .len = datagram.len};
+        .tid = &tid, .peer = peer, .channel = ch ? ch->number : 0, .len = datagram.data.len};
     uint8_t head[TURN_HEAD_MAX];
     struct wr w = wr_over(head, sizeof head);
     size_t tail;
@@ -234,12 +237,13 @@ int turn_server_from_peer(struct turn_server *s, uint64_t now_ms, turn_id relay,
     out->local = a->conn.local;
     out->head_len = (uint8_t)w.len;
     memcpy(out->head, head, w.len);
-    out->body = datagram;
+    out->opts = opts;
+    out->body = datagram.data;
     /* RFC 8656 12.5: over UDP, ChannelData needs no padding. */
     out->tail_len = ch && a->conn.transport == TURN_UDP ? 0 : (uint8_t)tail;
-    a->to_client += datagram.len;
+    a->to_client += datagram.data.len;
     s->stats.packets_to_client++;
-    s->stats.bytes_to_client += datagram.len;
+    s->stats.bytes_to_client += datagram.data.len;
     return OK;
 }
 

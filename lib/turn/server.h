@@ -2,6 +2,8 @@
  * go in, actions come out. One instance belongs to one thread. */
 #pragma once
 
+#include "lib/base/dgram.h"
+
 #include "lib/stun/msg.h"
 #include "lib/turn/policy.h"
 
@@ -39,6 +41,7 @@ struct turn_config {
     uint8_t worker;            /* index, carried in CONNECTION-IDs */
     bool tcp_accept_any;       /* peers may connect to a TCP relay without a permission */
     bool relay_ip4, relay_ip6; /* families that there is a relay address of */
+    bool can_df;               /* relays can forbid fragments: DONT-FRAGMENT is known */
     struct addr external_ip; /* told to clients in place of the relay's address; may be unset */
     const struct turn_policy *policy; /* outlives the server */
 };
@@ -101,6 +104,7 @@ struct turn_action {
     struct addr addr;  /* RELAY_SEND, TCP_CONNECT: the peer. SEND over UDP: the client */
     struct addr local; /* SEND over UDP: where the client's datagram had come to */
     uint8_t head[TURN_HEAD_MAX], head_len, tail_len; /* head, body, then tail_len zero bytes */
+    struct dgram_opts opts; /* RELAY_SEND, and SEND over UDP: for the IP header */
     struct slice body; /* relayed: the caller's own bytes; a reply: good until the next input */
     union {
         struct {
@@ -126,9 +130,9 @@ void turn_server_free(struct turn_server *s); /* NULL is fine */
  * they become STUN error replies. ERR_NOMEM and ERR_LIMIT mean the input was dropped;
  * ERR_MALFORMED that the stream cannot be understood and should be closed. */
 MUST_USE int turn_server_from_client(struct turn_server *s, uint64_t now_ms,
-                                     const struct turn_conn *c, struct slice frame);
+                                     const struct turn_conn *c, struct dgram frame);
 MUST_USE int turn_server_from_peer(struct turn_server *s, uint64_t now_ms, turn_id relay,
-                                   const struct addr *peer, struct slice datagram);
+                                   const struct addr *peer, struct dgram datagram);
 void turn_server_conn_gone(struct turn_server *s, uint64_t now_ms, turn_id conn);
 void turn_server_relay_opened(struct turn_server *s, uint64_t now_ms, turn_id relay,
                               const struct addr *bound); /* NULL: it could not be opened */

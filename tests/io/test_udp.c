@@ -14,9 +14,10 @@ struct seen {
 };
 
 static void on_datagram(struct udp *u, const struct addr *from, const struct addr *local,
-                        struct slice d, void *ctx)
+                        struct dgram datagram, void *ctx)
 {
     struct seen *s = ctx;
+    struct slice d = datagram.data;
     s->from = *from;
     s->local = *local;
     s->in_order = (s->n == 0 || s->in_order) && d.len > 0 && d.p[d.len - 1] == (uint8_t)s->n;
@@ -24,7 +25,7 @@ static void on_datagram(struct udp *u, const struct addr *from, const struct add
     s->bytes += d.len;
     memcpy(s->last, d.p, d.len < sizeof s->last ? d.len : sizeof s->last);
     if (s->echo) {
-        udp_send(u, from, local, slice_str("re:"), d);
+        udp_send(u, from, local, slice_str("re:"), datagram);
     }
     if (s->close_at_first) {
         udp_close(u);
@@ -57,8 +58,9 @@ static void a_batch_arrives_in_order(void **state)
     struct udp *a = open_at(*state, "127.0.0.1", &sa), *b = open_at(*state, "127.0.0.1", &sb);
     struct addr to = udp_addr(b), none = io_test_addr("[2001:db8::1]:9");
     for (uint8_t i = 0; i < 100; i++) {
-        udp_send(a, &to, NULL, slice_str("head"), slice_of(&i, 1));
-        udp_send(a, &none, NULL, slice_str("the wrong family is dropped"), slice_str(""));
+        udp_send(a, &to, NULL, slice_str("head"), dgram_of(slice_of(&i, 1)));
+        udp_send(a, &none, NULL, slice_str("the wrong family is dropped"),
+                 dgram_of(slice_str("")));
     }
     io_test_run(*state);
     assert_true(sb.in_order);
@@ -77,7 +79,7 @@ static void answers_from(struct loop *l, const char *any, const char *ip)
                *c = open_at(l, ip[0] == '1' ? "0.0.0.0" : "::", &client);
     struct addr to = with_port_of(ip, s);
     uint8_t zero = 0;
-    udp_send(c, &to, NULL, slice_str(""), slice_of(&zero, 1));
+    udp_send(c, &to, NULL, slice_str(""), dgram_of(slice_of(&zero, 1)));
     io_test_run(l);
     assert_true(addr_eq(&server.local, &to));
     assert_true(addr_eq(&client.from, &to));
@@ -98,11 +100,12 @@ static void large_and_empty_ones_pass(void **state)
     struct seen sa = {0}, sb = {.stop_at = 4};
     struct udp *a = open_at(*state, "127.0.0.1", &sa), *b = open_at(*state, "127.0.0.1", &sb);
     struct addr to = udp_addr(b);
-    udp_send(a, &to, NULL, slice_of(big, sizeof big), slice_str(""));
-    udp_send(a, &to, NULL, slice_of(big, sizeof big), slice_str("x")); /* cannot be sent */
-    udp_send(a, &to, NULL, slice_str(""), slice_str(""));
-    udp_send(a, &to, NULL, slice_of(big, 30000), slice_of(big, 30000));
-    udp_send(a, &to, NULL, slice_str("a"), slice_str("b"));
+    udp_send(a, &to, NULL, slice_of(big, sizeof big), dgram_of(slice_str("")));
+    udp_send(a, &to, NULL, slice_of(big, sizeof big),
+             dgram_of(slice_str("x"))); /* cannot be sent */
+    udp_send(a, &to, NULL, slice_str(""), dgram_of(slice_str("")));
+    udp_send(a, &to, NULL, slice_of(big, 30000), dgram_of(slice_of(big, 30000)));
+    udp_send(a, &to, NULL, slice_str("a"), dgram_of(slice_str("b")));
     io_test_run(*state);
     assert_int_equal(sb.bytes, sizeof big + 60000 + 2);
     udp_close(a);
@@ -115,13 +118,13 @@ static void closing_inside_its_own_callback_is_fine(void **state)
     struct udp *a = open_at(*state, "127.0.0.1", &sa), *b = open_at(*state, "127.0.0.1", &sb);
     struct addr to = udp_addr(b);
     for (int i = 0; i < 40; i++) {
-        udp_send(a, &to, NULL, slice_str("x"), slice_str("y"));
+        udp_send(a, &to, NULL, slice_str("x"), dgram_of(slice_str("y")));
     }
     io_test_run(*state);
     io_test_run_for(*state, 10);
     assert_int_equal(sb.n, 1);
     /* What was sent before the close still goes; and a refused port does not spin or fail. */
-    udp_send(a, &to, NULL, slice_str("x"), slice_str("y"));
+    udp_send(a, &to, NULL, slice_str("x"), dgram_of(slice_str("y")));
     udp_close(a);
 }
 
@@ -131,7 +134,7 @@ static void a_flood_leaves_room_for_timers(void **state)
     struct udp *a = open_at(*state, "127.0.0.1", &sa), *b = open_at(*state, "127.0.0.1", &sb);
     struct addr to = udp_addr(b);
     for (int i = 0; i < 32; i++) {
-        udp_send(a, &to, NULL, slice_str("x"), slice_str(""));
+        udp_send(a, &to, NULL, slice_str("x"), dgram_of(slice_str("")));
     }
     uint64_t before = loop_now_ms(*state);
     io_test_run_for(*state, 100);

@@ -171,7 +171,8 @@ static void from_client(struct world *w, const struct frame *f)
                q->n_peers ? ", with a peer" : "");
     alloc_fault_forbid(true);
     before_input(w);
-    int err = turn_server_from_client(w->s, core_now(w), &f->conn, slice_of(exact + 1, f->len));
+    int err = turn_server_from_client(w->s, core_now(w), &f->conn,
+                                      dgram_of(slice_of(exact + 1, f->len)));
     alloc_fault_forbid(false);
     if ((err == ERR_MALFORMED) != (q->kind == ASK_NOISE && f->conn.transport == TURN_TCP)) {
         model_fault(&w->m, "from_client says %s", err_text(err));
@@ -264,7 +265,7 @@ static void datagram_from_peer(struct world *w)
     model_tell(&w->m, "  %zu bytes from peer port %u to relay %llx", len, peer->port,
                (unsigned long long)relay);
     alloc_fault_forbid(true);
-    if (turn_server_from_peer(w->s, core_now(w), relay, peer, slice_of(data, len))) {
+    if (turn_server_from_peer(w->s, core_now(w), relay, peer, dgram_of(slice_of(data, len)))) {
         model_fault(&w->m, "from_peer fails");
     }
     alloc_fault_forbid(false);

@@ -85,7 +85,7 @@ static size_t answer_to_bare(struct bench *b, const struct turn_conn *c,
 {
     uint8_t buf[STUN_HEADER_LEN];
     struct slice frame = bare_request(method, buf);
-    assert_int_equal(turn_server_from_client(b->s, b->now_ms, c, frame), OK);
+    assert_int_equal(turn_server_from_client(b->s, b->now_ms, c, dgram_of(frame)), OK);
     bench_drain(b);
     return b->sent_len;
 }
@@ -446,7 +446,8 @@ static int two_peers(struct bench *b, const struct turn_conn *c, const char *x, 
 static size_t from_peer(struct bench *b, turn_id relay, const char *peer)
 {
     struct addr p = bench_addr(peer);
-    assert_int_equal(turn_server_from_peer(b->s, b->now_ms, relay, &p, slice_str("hello")), OK);
+    assert_int_equal(
+        turn_server_from_peer(b->s, b->now_ms, relay, &p, dgram_of(slice_str("hello"))), OK);
     bench_drain(b);
     return bench_count(b, TURN_DO_SEND);
 }
@@ -508,7 +509,8 @@ static void channels_bind_one_number_to_one_peer(void **state)
     assert_memory_equal(d->head, head, sizeof head);
     assert_int_equal(d->tail_len, 3);
     static const uint8_t data[] = {0x40, 0x00, 0, 2, 'h', 'i', 0, 0};
-    assert_int_equal(turn_server_from_client(b->s, b->now_ms, &c, slice_of(data, 6)), OK);
+    assert_int_equal(turn_server_from_client(b->s, b->now_ms, &c, dgram_of(slice_of(data, 6))),
+                     OK);
     bench_drain(b);
     d = bench_did(b, TURN_DO_RELAY_SEND, 0);
     struct addr peer = bench_addr(peer_text);
@@ -518,11 +520,13 @@ static void channels_bind_one_number_to_one_peer(void **state)
     bench_tick_to(b, b->now_ms + 300000);
     assert_int_equal(turn_server_stats(b->s).channels, 1);
     assert_int_equal(from_peer(b, relay, peer_text), 0);
-    assert_int_equal(turn_server_from_client(b->s, b->now_ms, &c, slice_of(data, 6)), OK);
+    assert_int_equal(turn_server_from_client(b->s, b->now_ms, &c, dgram_of(slice_of(data, 6))),
+                     OK);
     bench_drain(b);
     assert_null(bench_did(b, TURN_DO_RELAY_SEND, 0));
     assert_int_equal(bind_channel(b, &c, 0x4000, peer_text), 0);
-    assert_int_equal(turn_server_from_client(b->s, b->now_ms, &c, slice_of(data, 6)), OK);
+    assert_int_equal(turn_server_from_client(b->s, b->now_ms, &c, dgram_of(slice_of(data, 6))),
+                     OK);
     bench_drain(b);
     assert_non_null(bench_did(b, TURN_DO_RELAY_SEND, 0));
     bench_tick_to(b, b->now_ms + 600000);
@@ -570,7 +574,7 @@ static void send_needs_a_permission_and_data_comes_back_as_an_indication(void **
     stun_put_bytes(&w, STUN_DATA, slice_str("hello"));
     assert_int_equal(stun_end(&w, &frame), OK);
     for (int allowed = 0; allowed < 2; allowed++) {
-        assert_int_equal(turn_server_from_client(b->s, b->now_ms, &c, frame), OK);
+        assert_int_equal(turn_server_from_client(b->s, b->now_ms, &c, dgram_of(frame)), OK);
         bench_drain(b);
         assert_int_equal(bench_count(b, TURN_DO_RELAY_SEND), allowed);
         assert_int_equal(bench_permit(b, &c, "8.8.8.8"), 0);

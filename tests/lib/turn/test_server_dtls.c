@@ -40,7 +40,7 @@ static size_t bind_without_key(struct bench *b, const struct turn_conn *c)
     struct stun_tid tid = {.len = 12};
     stun_begin(&w, buf, sizeof buf, &stun_wire_rfc8489, STUN_REQUEST, STUN_BINDING, &tid);
     assert_int_equal(stun_end(&w, &frame), OK);
-    assert_int_equal(turn_server_from_client(b->s, b->now_ms, c, frame), OK);
+    assert_int_equal(turn_server_from_client(b->s, b->now_ms, c, dgram_of(frame)), OK);
     bench_drain(b);
     return b->sent_len;
 }
@@ -127,8 +127,8 @@ static void channel_data_needs_no_padding(void **state)
     stun_put_u32(&a.w, STUN_CHANNEL_NUMBER, 0x4000);
     stun_put_addr(&a.w, STUN_XOR_PEER_ADDRESS, &peer);
     assert_int_equal(ask_end(b, &a, &c, &b->key), 0);
-    assert_int_equal(turn_server_from_peer(b->s, b->now_ms, relay, &peer, slice_str("hello")),
-                     OK);
+    assert_int_equal(
+        turn_server_from_peer(b->s, b->now_ms, relay, &peer, dgram_of(slice_str("hello"))), OK);
     bench_drain(b);
     const struct turn_action *out = bench_did(b, TURN_DO_SEND, 0);
     assert_non_null(out);

@@ -170,7 +170,7 @@ int ask_end(struct bench *b, struct ask *a, const struct turn_conn *c,
     }
     stun_put_fingerprint(&a->w);
     int err = stun_end(&a->w, &frame);
-    err = err ? err : turn_server_from_client(b->s, b->now_ms, c, frame);
+    err = err ? err : turn_server_from_client(b->s, b->now_ms, c, dgram_of(frame));
     assert(!err);
     (void)err;
     bench_drain(b);
