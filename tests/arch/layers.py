@@ -10,6 +10,7 @@ TABLE = {
     "lib/stun": ["lib/base"],
     "lib/rtp": ["lib/base"],
     "lib/tls": ["lib/base"],
+    "lib/proxy": ["lib/base"],
     "lib/share": ["lib/base"],
     "lib/flow": ["lib/base"],
     "lib/turn": ["lib/base", "lib/stun"],
