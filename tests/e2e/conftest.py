@@ -1,5 +1,6 @@
 """What the end-to-end tests share: the build folder, programs as processes, their log lines."""
 import collections
+import ctypes
 import json
 import os
 import pathlib
@@ -49,6 +50,29 @@ def make_cert(folder, name, ip="127.0.0.2"):
                     f"/CN={name}", "-addext", f"subjectAltName=DNS:{name},IP:{ip}",
                     "-out", cert, "-keyout", key], check=True, capture_output=True)
     return cert, key
+
+
+class Net:
+    """A network namespace with a loopback device and these addresses on it. (127.0.0.0/8 is all
+    there without asking; of IPv6 there is but ::1.)"""
+
+    def __init__(self, *addresses):
+        up = "set -e; ip link set lo up; for a; do ip addr add $a dev lo nodad; done; echo up; cat"
+        self.holder = subprocess.Popen(
+            ["unshare", "--net", "sh", "-c", up, "sh", *addresses], stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        if self.holder.stdout.readline() != "up\n":
+            pytest.skip(f"no network namespace: {self.holder.communicate()[1].strip()}")
+        self.path = f"/proc/{self.holder.pid}/ns/net"
+
+    def join(self):
+        """A `preexec_fn`: the child lives there."""
+        with open(self.path) as ns:
+            if ctypes.CDLL(None, use_errno=True).setns(ns.fileno(), 0):
+                raise OSError(ctypes.get_errno(), "setns")
+
+    def close(self):
+        self.holder.communicate()
 
 
 class Program:

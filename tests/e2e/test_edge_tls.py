@@ -1,9 +1,7 @@
 """causeway-edge over TLS: beside plain TCP on one port, and joined to plain peers (RFC 6062)."""
 import contextlib
 import hashlib
-import re
 import select
-import shutil
 import signal
 import socket
 import ssl
@@ -14,7 +12,7 @@ import time
 import pytest
 
 import turn_client as tc
-from conftest import TIMEOUT_S, Program, free_port, make_cert, wait_until
+from conftest import TIMEOUT_S, make_cert, wait_until
 
 pytestmark = pytest.mark.sanitized
 EDGE, PEER = "127.0.0.2", "127.0.0.3"
@@ -300,26 +298,6 @@ def test_reload_brings_a_new_certificate_and_drops_nothing(edge, opened, tls, tm
         tc.Turn(server, tls=old)
     opened(tc.Turn(server, tls=ssl.create_default_context(cafile=cert)))
     exchange(data.s, peer, 100000)
-
-
-@pytest.mark.skipif(not shutil.which("turnutils_uclient"), reason="needs Debian's coturn")
-@pytest.mark.parametrize("options", [["-t"], ["-t", "-s"], ["-T"]],
-                         ids=["tls", "tls-send", "tls-tcp-relay"])
-def test_uclient(edge, opened, options):
-    server = edge("--relay-to-relay")
-    port = free_port(socket.SOCK_DGRAM, PEER)
-    echo = Program(shutil.which("turnutils_peer"), ["-L", PEER, "-p", port])
-    opened(type("Echo", (), {"close": lambda _: (echo.process.kill(), echo.wait())})())
-    # It tries old versions of TLS first, and is refused.
-    got = subprocess.run(["turnutils_uclient", "-S", "-u", "turn", "-w", "secret", "-p",
-                          str(server[1]), "-e", PEER, "-r", str(port), "-n", "5", "-m", "2",
-                          *options, EDGE],
-                         capture_output=True, text=True, timeout=3 * TIMEOUT_S)
-    text = got.stdout + got.stderr
-    assert got.returncode == 0, text
-    assert "Total lost packets 0 (0.000000%)" in text
-    sent, received = re.findall(r"tot_send_bytes ~ (\d+), tot_recv_bytes ~ (\d+)", text)[-1]
-    assert int(sent) == int(received) > 0
 
 
 @pytest.mark.parametrize("options, words", [
