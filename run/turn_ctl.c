@@ -54,14 +54,20 @@ static const char *name_of(enum turn_transport t)
 static json_t *session_of(const struct turn_ctl *t, const struct turn_session *s)
 {
     struct tcp_pipe_count tcp = turn_run_tcp_count(t->cfg.run, s->id);
+    const struct turn_session_relay *second = &s->relay[1];
+    uint64_t left_ms =
+        second->left_ms > s->relay[0].left_ms ? second->left_ms : s->relay[0].left_ms;
     json_t *j = json_pack(
         "{s:o, s:o, s:o, s:s, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "id", id_of(s->id),
         "user", text_of(s->username), "client", addr_of(&s->conn.client), "client_transport",
-        name_of(s->conn.transport), "relay", addr_of(&s->relayed), "transport",
+        name_of(s->conn.transport), "relay", addr_of(&s->relay[0].addr), "transport",
         name_of(s->transport), "age_s", number(s->age_ms / 1000), "left_s",
-        number(s->left_ms / 1000), "permissions", number(s->permissions), "channels",
+        number(left_ms / 1000), "permissions", number(s->permissions), "channels",
         number(s->channels), "peers", number(s->peers), "to_peers",
         number(s->to_peers + tcp.a_to_b), "to_client", number(s->to_client + tcp.b_to_a));
+    if (j && second->id) {
+        (void)json_object_set_new(j, "relay2", addr_of(&second->addr));
+    }
     if (j && s->conn.id) {
         (void)json_object_set_new(j, "conn", id_of(s->conn.id));
     }

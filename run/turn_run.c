@@ -211,7 +211,7 @@ static int make_maps(struct turn_run *r)
     int err = map_init(&r->clients_by_id, r->cfg.max_connections,
                        MAP_KEY(struct client, by_id, id), sizeof(turn_id), secret);
     err = err ? err
-              : map_init(&r->relays_by_id, 2 * n, MAP_KEY(struct relay, by_id, id),
+              : map_init(&r->relays_by_id, 3 * n, MAP_KEY(struct relay, by_id, id),
                          sizeof(turn_id), secret);
     return err ? err
                : map_init(&r->peers_by_id, r->cfg.max_connections,

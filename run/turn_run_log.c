@@ -16,7 +16,7 @@ static bool is(const struct turn_report *p, const char *event)
 struct fields {
     struct log_field f[20];
     size_t n;
-    char text[3][ADDR_TEXT_MAX], id[3][TURN_ID_TEXT];
+    char text[4][ADDR_TEXT_MAX], id[3][TURN_ID_TEXT];
     size_t n_text, n_id;
 };
 
@@ -48,13 +48,22 @@ static void put_counts(struct fields *f, struct turn_run *r, const struct turn_a
         put(f, LOG_N("to_peer", n.a_to_b));
         put(f, LOG_N("to_client", n.b_to_a));
     }
-    if (is(p, "expire") || is(p, "release") || is(p, "kick")) {
-        const struct relay *rl = relay_find(r, a->relay);
+    bool is_end = is(p, "expire") || is(p, "release") || is(p, "kick");
+    if (is_end) {
         put(f, LOG_N("to_peers", p->to_peers));
         put(f, LOG_N("to_client", p->to_client));
-        put(f, LOG_N("dropped", rl ? rl->dropped : 0));
-        put(f, LOG_N("tcp_to_peers", rl ? rl->ended.a_to_b : 0));
-        put(f, LOG_N("tcp_to_client", rl ? rl->ended.b_to_a : 0));
+    }
+    if (is_end || is(p, "relay-end")) {
+        uint64_t dropped = 0, to_peers = 0, to_client = 0;
+        for (size_t i = 0; i < 2; i++) {
+            const struct relay *rl = relay_find(r, p->relays[i]);
+            dropped += rl ? rl->dropped : 0;
+            to_peers += rl ? rl->ended.a_to_b : 0;
+            to_client += rl ? rl->ended.b_to_a : 0;
+        }
+        put(f, LOG_N("dropped", dropped));
+        put(f, LOG_N("tcp_to_peers", to_peers));
+        put(f, LOG_N("tcp_to_client", to_client));
     }
 }
 
@@ -113,7 +122,8 @@ void run_report(struct turn_run *r, const struct turn_action *a)
         put(&f, LOG_B("user", p->username));
     }
     put_addr(&f, "client", &p->client);
-    put_addr(&f, "relay", &p->relayed);
+    put_addr(&f, "relay", &p->relayed[0]);
+    put_addr(&f, "relay2", &p->relayed[1]);
     put_addr(&f, "peer", &p->peer);
     if (p->lifetime_s) {
         put(&f, LOG_N("lifetime_s", p->lifetime_s));

@@ -82,9 +82,14 @@ static void link_ended(struct peer_link *p)
 
 struct tcp_pipe_count turn_run_tcp_count(const struct turn_run *r, turn_id session)
 {
-    const struct relay *rl = relay_find(r, session);
-    struct tcp_pipe_count n = rl ? rl->ended : (struct tcp_pipe_count){0};
+    struct tcp_pipe_count n = {0};
+    struct turn_session s;
     struct turn_session_peer p;
+    bool is_live = turn_server_session(r->core, loop_now_ms(r->loop), session, &s);
+    for (size_t i = 0; i < 2 && is_live; i++) {
+        const struct relay *rl = relay_find(r, s.relay[i].id);
+        add_count(&n, rl ? rl->ended : (struct tcp_pipe_count){0});
+    }
     for (size_t i = 0; turn_server_session_peer(r->core, session, i, &p); i++) {
         add_count(&n, turn_run_link_count(r, p.id));
     }

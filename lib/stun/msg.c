@@ -240,11 +240,9 @@ int stun_get_addr(const struct stun_msg *m, enum stun_attr type, struct addr *ou
     return stun_get_nth_addr(m, type, 0, out);
 }
 
-int stun_get_error(const struct stun_msg *m, uint16_t *code, struct slice *reason)
+static int code_of(const struct stun_at *at, uint16_t *code)
 {
-    const struct stun_at *at = find(m, STUN_ERROR_CODE, 0);
     *code = 0;
-    *reason = slice_of(NULL, 0);
     if (!at) {
         return ERR_NOTFOUND;
     }
@@ -253,8 +251,22 @@ int stun_get_error(const struct stun_msg *m, uint16_t *code, struct slice *reaso
         return ERR_MALFORMED;
     }
     *code = (uint16_t)(hundreds * 100 + rest);
-    *reason = slice_from(at->value, 4);
     return OK;
+}
+
+int stun_get_error(const struct stun_msg *m, uint16_t *code, struct slice *reason)
+{
+    const struct stun_at *at = find(m, STUN_ERROR_CODE, 0);
+    int err = code_of(at, code);
+    *reason = err ? slice_of(NULL, 0) : slice_from(at->value, 4);
+    return err;
+}
+
+int stun_get_addr_error(const struct stun_msg *m, uint8_t *family, uint16_t *code)
+{
+    const struct stun_at *at = find(m, STUN_ADDRESS_ERROR_CODE, 0);
+    *family = at ? at->value.p[0] : 0;
+    return code_of(at, code);
 }
 
 int stun_check_integrity(const struct stun_msg *m, const struct stun_key *key)

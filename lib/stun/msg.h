@@ -142,6 +142,8 @@ MUST_USE int stun_get_u64(const struct stun_msg *m, enum stun_attr type, uint64_
 MUST_USE int stun_get_addr(const struct stun_msg *m, enum stun_attr type, struct addr *out);
 MUST_USE int stun_get_bytes(const struct stun_msg *m, enum stun_attr type, struct slice *out);
 MUST_USE int stun_get_error(const struct stun_msg *m, uint16_t *code, struct slice *reason);
+/* ADDRESS-ERROR-CODE: why there is no relay of this family. */
+MUST_USE int stun_get_addr_error(const struct stun_msg *m, uint8_t *family, uint16_t *code);
 bool stun_has(const struct stun_msg *m, enum stun_attr type);
 /* The n-th address of `type`, from 0. */
 MUST_USE int stun_get_nth_addr(const struct stun_msg *m, enum stun_attr type, size_t n,
@@ -173,6 +175,8 @@ void stun_put_u64(struct stun_writer *s, enum stun_attr type, uint64_t v);
 void stun_put_addr(struct stun_writer *s, enum stun_attr type, const struct addr *a);
 void stun_put_bytes(struct stun_writer *s, enum stun_attr type, struct slice v);
 void stun_put_error(struct stun_writer *s, uint16_t code, const char *reason);
+void stun_put_addr_error(struct stun_writer *s, uint8_t family, uint16_t code,
+                         const char *reason);
 /* The codes of the comprehension-required attributes of `m` that we do not know. */
 void stun_put_unknown(struct stun_writer *s, const struct stun_msg *m);
 void stun_put_integrity(struct stun_writer *s, const struct stun_key *key);

@@ -81,15 +81,29 @@ void stun_put_addr(struct stun_writer *s, enum stun_attr type, const struct addr
     wr_bytes(&s->w, slice_of(out.ip, addr_ip_len(a->family)));
 }
 
-void stun_put_error(struct stun_writer *s, uint16_t code, const char *reason)
+/* `family`: 0 in ERROR-CODE, where these bits are reserved. */
+static void put_error(struct stun_writer *s, enum stun_attr type, uint8_t family, uint16_t code,
+                      const char *reason)
 {
     struct slice text = slice_str(reason);
-    put_head(s, STUN_ERROR_CODE, 4 + text.len);
-    wr_u16(&s->w, 0);
+    put_head(s, type, 4 + text.len);
+    wr_u8(&s->w, family);
+    wr_u8(&s->w, 0);
     wr_u8(&s->w, (uint8_t)(code / 100));
     wr_u8(&s->w, (uint8_t)(code % 100));
     wr_bytes(&s->w, text);
     (void)wr_room(&s->w, (4 - text.len % 4) % 4);
+}
+
+void stun_put_error(struct stun_writer *s, uint16_t code, const char *reason)
+{
+    put_error(s, STUN_ERROR_CODE, 0, code, reason);
+}
+
+void stun_put_addr_error(struct stun_writer *s, uint8_t family, uint16_t code,
+                         const char *reason)
+{
+    put_error(s, STUN_ADDRESS_ERROR_CODE, family, code, reason);
 }
 
 void stun_put_unknown(struct stun_writer *s, const struct stun_msg *m)

@@ -57,13 +57,19 @@ static uint32_t granted_s(const struct turn_server *s, const struct turn_req *r)
 static void reply_allocated(struct turn_server *s, const struct call *c, const struct alloc *a)
 {
     struct turn_reply reply = {
-        .relayed = a->told,
         .mapped = a->conn.client,
+        .missing = a->missing,
+        .missing_reason = reason_of(a->missing.code),
         .lifetime_s = a->lifetime_s,
         .has_lifetime = true,
         .reservation = a->reservation,
         .has_reservation = a->reservation != 0,
     };
+    for (size_t i = 0, n = 0; i < ALLOC_RELAYS; i++) {
+        if (a->relay[i].state == RELAY_OPEN) {
+            reply.relayed[n++] = a->relay[i].told;
+        }
+    }
     reply_success(s, c, &reply);
 }
 
@@ -77,6 +83,26 @@ static uint16_t check_tcp(const struct call *c, const char **why)
     }
     *why = "EVEN-PORT, RESERVATION-TOKEN or DONT-FRAGMENT with a TCP relay";
     return r->even_port || r->has_reservation || r->dont_fragment ? 400 : 0;
+}
+
+/* RFC 8656 7.2, steps 5 to 9. */
+static uint16_t check_families(const struct turn_server *s, const struct turn_req *r,
+                               const char **why)
+{
+    *why = "ADDITIONAL-ADDRESS-FAMILY";
+    if (r->has_also_family &&
+        (r->also_family != ADDR_IP6 || r->family || r->has_reservation || r->reserve_next)) {
+        return 400;
+    }
+    if (r->has_reservation) {
+        return 0; /* the kept port's family counts, whichever it is */
+    }
+    *why = "address family";
+    bool ip4 = s->cfg.relay_ip4, ip6 = s->cfg.relay_ip6;
+    bool ok = r->has_also_family      ? ip4 || ip6
+              : r->family == ADDR_IP6 ? ip6
+                                      : ip4 && (r->family == 0 || r->family == ADDR_IP4);
+    return ok ? 0 : 440;
 }
 
 static uint16_t check(const struct turn_server *s, const struct call *c, const char **why)
@@ -100,16 +126,7 @@ static uint16_t check(const struct turn_server *s, const struct call *c, const c
         *why = "DONT-FRAGMENT";
         code = 420;
     }
-    if (code) {
-        return code;
-    }
-    if (r->has_reservation) {
-        return 0; /* the kept port's family counts, whichever it is */
-    }
-    *why = "address family";
-    bool is_ip6 = r->family == ADDR_IP6;
-    bool known = r->family == 0 || r->family == ADDR_IP4 || is_ip6;
-    return known && (is_ip6 ? s->cfg.relay_ip6 : s->cfg.relay_ip4) ? 0 : 440;
+    return code ? code : check_families(s, r, why);
 }
 
 static struct reserve *reserve_find(const struct turn_server *s, uint64_t token)
@@ -145,7 +162,7 @@ static struct reserve *reserve_new(struct turn_server *s, const struct alloc *a,
         return NULL;
     }
     r->user = u;
-    r->family = a->family;
+    r->family = a->relay[0].family;
     do {
         s->env.random(&r->token, sizeof r->token, s->env.ctx);
     } while (r->token == 0 || reserve_find(s, r->token));
@@ -166,7 +183,7 @@ static struct alloc *alloc_new(struct turn_server *s, const struct call *c, stru
     a->key_until_ms = c->key_until_ms;
     a->tid = c->req.msg.tid;
     a->transport = (enum turn_transport)c->req.transport;
-    a->family = c->req.family ? c->req.family : ADDR_IP4;
+    relay_choose(s, a, &c->req);
     a->lifetime_s = granted_s(s, &c->req);
     map_add(&s->alloc_by_tuple, &a->by_tuple);
     return a;
@@ -174,27 +191,9 @@ static struct alloc *alloc_new(struct turn_server *s, const struct call *c, stru
 
 static void alloc_forget(struct turn_server *s, struct alloc *a)
 {
-    timerq_clear(&s->timers, &a->timer);
     map_remove(&s->alloc_by_tuple, &a->by_tuple);
     secret_wipe(&a->key, sizeof a->key);
-    user_give(s, a->user);
     pool_give(&s->allocs, a);
-}
-
-/* Asks for the relay's port; turn_server_relay_opened() goes on. */
-static void open_relay(struct turn_server *s, struct alloc *a, bool even, struct reserve *from)
-{
-    struct turn_action *out = action_put(s, TURN_DO_RELAY_OPEN);
-    out->relay = pool_id(&s->allocs, a);
-    out->conn = a->conn.id;
-    out->open.transport = a->transport;
-    out->open.family = a->family;
-    out->open.even = even;
-    out->open.reserve = a->reserve ? pool_id(&s->reserves, a->reserve) : 0;
-    if (from) {
-        out->open.from = pool_id(&s->reserves, from);
-        reserve_forget(s, from);
-    }
 }
 
 static void alloc_again(struct turn_server *s, const struct call *c)
@@ -230,11 +229,15 @@ static void alloc_start(struct turn_server *s, struct call *c, struct reserve *f
         a->reserve = reserve_new(s, a, &code);
         if (!a->reserve) {
             reply_error(s, c, code, "too many ports kept");
+            user_give(s, u);
             alloc_forget(s, a);
             return;
         }
     }
-    open_relay(s, a, c->req.even_port, from);
+    relay_open_all(s, a, c->req.even_port, from);
+    if (from) {
+        reserve_forget(s, from);
+    }
 }
 
 void alloc_request(struct turn_server *s, struct call *c)
@@ -276,42 +279,38 @@ static void reserve_start(struct turn_server *s, struct alloc *a)
     }
 }
 
-void turn_server_relay_opened(struct turn_server *s, uint64_t now_ms, turn_id relay,
-                              const struct addr *bound)
+void alloc_opened(struct turn_server *s, struct alloc *a)
 {
-    struct alloc *a = pool_find(&s->allocs, relay);
-    if (!a || a->is_open) {
-        return;
-    }
-    s->now_ms = now_ms;
     struct call c = call_again(a, STUN_ALLOCATE, &a->tid);
-    if (!bound) {
+    if (!relay_first(a)) {
         reply_error(s, &c, 508, "no port is free");
         alloc_end(s, a, NULL, NULL);
         return;
     }
     a->is_open = true;
-    a->begun_ms = now_ms;
-    a->relayed = a->told = *bound;
-    if (s->cfg.external_ip.family == bound->family) {
-        a->told = s->cfg.external_ip;
-        a->told.port = bound->port;
-    }
+    a->begun_ms = s->now_ms;
     reserve_start(s, a);
-    timer_set(s, &a->timer, TIMER_ALLOC, a->lifetime_s);
+    relay_live(s, a, 0, a->lifetime_s);
     s->stats.allocations_total++;
     reply_allocated(s, &c, a);
     report_put(s, "alloc", NULL, a)->lifetime_s = a->lifetime_s;
 }
 
+/* RFC 8656 8.2: with REQUESTED-ADDRESS-FAMILY it is about the relay of that family. */
+static bool is_end_of_one(const struct alloc *a, uint8_t family)
+{
+    return family && a->relay[0].state == RELAY_OPEN && a->relay[1].state == RELAY_OPEN;
+}
+
 void alloc_refresh(struct turn_server *s, struct call *c)
 {
     struct alloc *a = c->alloc;
+    uint8_t family = c->req.family;
     if (!a || !a->is_open) {
         reply_error(s, c, 437, "no allocation");
         return;
     }
-    if (c->req.family && c->req.family != a->family) {
+    if (family && !relay_of(a, family)) {
         reply_error(s, c, 443, "address family");
         return;
     }
@@ -319,12 +318,14 @@ void alloc_refresh(struct turn_server *s, struct call *c)
     uint32_t life_s = is_end ? 0 : granted_s(s, &c->req);
     struct turn_reply reply = {.lifetime_s = life_s, .has_lifetime = true};
     reply_success(s, c, &reply);
-    if (is_end) {
+    if (!is_end) {
+        relay_live(s, a, family, life_s);
+        report_put(s, "refresh", NULL, a)->lifetime_s = life_s;
+    } else if (is_end_of_one(a, family)) {
+        relay_end(s, &a->relay[a->relay[1].family == family], "released");
+    } else {
         alloc_end(s, a, "release", NULL);
-        return;
     }
-    timer_set(s, &a->timer, TIMER_ALLOC, life_s);
-    report_put(s, "refresh", NULL, a)->lifetime_s = life_s;
 }
 
 void alloc_end(struct turn_server *s, struct alloc *a, const char *event, const char *why)
@@ -345,8 +346,12 @@ void alloc_end(struct turn_server *s, struct alloc *a, const char *event, const 
         struct turn_report *r = report_put(s, event, why, a);
         r->to_peers = a->to_peers;
         r->to_client = a->to_client;
+        for (size_t i = 0; i < ALLOC_RELAYS; i++) {
+            bool is_open = a->relay[i].state == RELAY_OPEN;
+            r->relays[i] = is_open ? relay_id(s, &a->relay[i]) : 0;
+        }
     }
-    action_put(s, TURN_DO_RELAY_CLOSE)->relay = pool_id(&s->allocs, a);
+    relay_close_all(s, a);
     alloc_forget(s, a);
 }
 

@@ -13,6 +13,7 @@ enum {
     PERM_LIFE_S = 300,    /* RFC 8656 9 */
     CHANNEL_LIFE_S = 600, /* RFC 8656 12 */
     RESERVE_LIFE_S = 30,  /* RFC 8656 7.2: at least 30 s */
+    ALLOC_RELAYS = 2,     /* one for each address family */
     CONNECT_WAIT_S = 30,  /* RFC 6062 5.2 */
     BIND_WAIT_S = 30,     /* RFC 6062 5.2, 5.3: at least 30 s */
     NONCE_LEN = 52,
@@ -33,11 +34,12 @@ enum pool_kind {
     KIND_PEER,
     KIND_USER,
     KIND_RESERVE,
-    KIND_PARKED
+    KIND_PARKED,
+    KIND_RELAY2 /* the second relay of the allocation in the same place */
 };
 
 enum timer_kind {
-    TIMER_ALLOC,
+    TIMER_RELAY,
     TIMER_PERM,
     TIMER_CHAN,
     TIMER_PEER,
@@ -62,7 +64,22 @@ struct user { /* quota.c */
     uint8_t realm;      /* index */
     uint8_t name[USERNAME_KEPT];
     size_t name_len;
-    uint32_t n_allocs; /* and ports kept */
+    uint32_t n_allocs; /* relays, and ports kept */
+};
+
+enum relay_state {
+    RELAY_NONE,
+    RELAY_OPENING,
+    RELAY_FAILED, /* as the last one: the allocation ends */
+    RELAY_OPEN
+};
+
+struct relay { /* relay.c: a port, for the peers of one address family */
+    struct alloc *alloc;
+    struct timer timer; /* each has a lifetime of its own (RFC 8656 5) */
+    enum relay_state state;
+    uint8_t family;
+    struct addr told; /* its address, to the client */
 };
 
 struct alloc { /* alloc.c */
@@ -74,11 +91,10 @@ struct alloc { /* alloc.c */
     struct stun_key key;
     uint64_t key_until_ms; /* then it has to be asked for again */
     struct stun_tid tid;   /* of the Allocate that made it */
-    struct timer timer;
     enum turn_transport transport;
-    uint8_t family;
     bool is_open;
-    struct addr relayed, told; /* told: to the client */
+    struct relay relay[ALLOC_RELAYS];
+    struct turn_missing missing; /* of the two families asked for */
     uint32_t lifetime_s;
     struct reserve *reserve; /* made with it; only while it opens */
     uint64_t reservation;    /* token given out; 0: none */
@@ -192,6 +208,7 @@ struct peer_key key_of_peer(const struct alloc *a, const struct addr *peer);
 void timer_set(struct turn_server *s, struct timer *t, enum timer_kind kind, uint32_t in_s);
 
 /* reply.c: the one way out. */
+const char *reason_of(uint16_t code); /* a literal, as in ERROR-CODE */
 struct turn_action *action_put(struct turn_server *s, enum turn_do what);
 struct turn_action *action_last(struct turn_server *s); /* the one put last */
 void reply_success(struct turn_server *s, const struct call *c, struct turn_reply *reply);
@@ -220,11 +237,35 @@ bool rate_pass(struct turn_server *s, const struct addr *client);
 /* Counts one more allocation, or port kept, of the user. NULL, and the code to answer with,
  * beyond a limit. */
 struct user *user_take(struct turn_server *s, uint8_t realm, struct slice name, uint16_t *code);
+/* One more of a user who has some. False: that is beyond his limit. */
+bool user_take_more(const struct turn_server *s, struct user *u);
 void user_give(struct turn_server *s, struct user *u);
 /* Is it who signs this call? Names are told apart by their realms. */
 bool user_is(const struct user *u, const struct call *c);
 
+/* relay.c */
+turn_id relay_id(const struct turn_server *s, const struct relay *r);
+/* NULL when it is gone; it may be opening still. */
+struct relay *relay_of_id(const struct turn_server *s, turn_id id);
+/* The open one for peers of this family; NULL: there is none. */
+const struct relay *relay_of(const struct alloc *a, uint8_t family);
+/* The first that is open; NULL: none is. */
+const struct relay *relay_first(const struct alloc *a);
+/* What the request asks for, as far as it can be had; the first one counts already. */
+void relay_choose(struct turn_server *s, struct alloc *a, const struct turn_req *r);
+/* Asks for the ports of all that are chosen; turn_server_relay_opened() goes on. */
+void relay_open_all(struct turn_server *s, struct alloc *a, bool even,
+                    const struct reserve *from);
+void relay_live(struct turn_server *s, struct alloc *a, uint8_t family, uint32_t life_s);
+/* Ends one of two, with what hangs on it. */
+void relay_end(struct turn_server *s, struct relay *r, const char *why);
+/* Closes all of them, and what they count for is given back. */
+void relay_close_all(struct turn_server *s, struct alloc *a);
+void relay_late(struct turn_server *s, struct relay *r); /* its lifetime is over */
+
 /* alloc.c */
+/* All of its relays have been opened, or could not be. */
+void alloc_opened(struct turn_server *s, struct alloc *a);
 struct alloc *alloc_of_conn(const struct turn_server *s, const struct turn_conn *c);
 struct alloc *alloc_of_conn_id(const struct turn_server *s, turn_id conn);
 void alloc_request(struct turn_server *s, struct call *c);

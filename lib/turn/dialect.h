@@ -28,14 +28,23 @@ struct turn_req {
     uint16_t channel;
     uint64_t reservation;      /* RESERVATION-TOKEN */
     uint8_t transport, family; /* of REQUESTED-TRANSPORT, REQUESTED-ADDRESS-FAMILY; 0: absent */
+    uint8_t also_family;       /* of ADDITIONAL-ADDRESS-FAMILY */
     bool has_lifetime, has_integrity, has_connection_id, has_peer, has_data;
-    bool even_port, reserve_next, has_reservation, dont_fragment;
+    bool even_port, reserve_next, has_reservation, dont_fragment, has_also_family;
+};
+
+/* Why there is no relay of this family, though it was asked for; code 0: nothing is missing. */
+struct turn_missing {
+    uint8_t family;
+    uint16_t code;
 };
 
 struct turn_reply {
-    uint16_t code;      /* 0: success */
-    const char *reason; /* a literal */
-    struct addr relayed, mapped, peer;
+    uint16_t code;                        /* 0: success */
+    const char *reason;                   /* a literal */
+    struct addr relayed[2], mapped, peer; /* relayed: those that there are */
+    struct turn_missing missing;
+    const char *missing_reason; /* a literal */
     uint32_t lifetime_s;
     uint32_t connection_id;
     uint64_t reservation;

@@ -49,6 +49,8 @@ static void read_attrs(struct turn_req *out)
     out->channel = (uint16_t)number_of(m, STUN_CHANNEL_NUMBER, &has);
     out->transport = (uint8_t)number_of(m, STUN_REQUESTED_TRANSPORT, &has);
     out->family = (uint8_t)number_of(m, STUN_REQUESTED_ADDRESS_FAMILY, &has);
+    out->also_family =
+        (uint8_t)number_of(m, STUN_ADDITIONAL_ADDRESS_FAMILY, &out->has_also_family);
     out->reserve_next = number_of(m, STUN_EVEN_PORT, &out->even_port) >> 7;
     out->dont_fragment = stun_has(m, STUN_DONT_FRAGMENT);
     out->has_integrity =
@@ -123,8 +125,12 @@ static void put_success(struct stun_writer *s, const struct turn_reply *reply)
     if (reply->mapped.family) {
         stun_put_addr(s, STUN_XOR_MAPPED_ADDRESS, &reply->mapped);
     }
-    if (reply->relayed.family) {
-        stun_put_addr(s, STUN_XOR_RELAYED_ADDRESS, &reply->relayed);
+    for (size_t i = 0; i < 2 && reply->relayed[i].family; i++) {
+        stun_put_addr(s, STUN_XOR_RELAYED_ADDRESS, &reply->relayed[i]);
+    }
+    if (reply->missing.code) {
+        stun_put_addr_error(s, reply->missing.family, reply->missing.code,
+                            reply->missing_reason);
     }
     if (reply->has_reservation) {
         stun_put_u64(s, STUN_RESERVATION_TOKEN, reply->reservation);

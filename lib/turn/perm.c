@@ -24,7 +24,7 @@ const char *peer_refused(const struct turn_server *s, const struct alloc *a,
                          const struct addr *peer, uint16_t *code)
 {
     *code = 443;
-    if (peer->family != a->family) {
+    if (!relay_of(a, peer->family)) {
         return "peer's address family";
     }
     *code = 403;
@@ -136,12 +136,13 @@ void relay_send(struct turn_server *s, const struct call *c, const struct addr *
                 struct slice data)
 {
     struct alloc *a = c->alloc;
+    const struct relay *r = relay_of(a, peer->family);
     struct dgram_opts opts;
-    if (!header_to_peer(c, peer, &opts)) {
+    if (!r || !header_to_peer(c, peer, &opts)) {
         return;
     }
     struct turn_action *out = action_put(s, TURN_DO_RELAY_SEND);
-    out->relay = pool_id(&s->allocs, a);
+    out->relay = relay_id(s, r);
     out->addr = *peer;
     out->opts = opts;
     out->body = data;

@@ -70,6 +70,16 @@ turn_id pool_id(const struct pool *p, const void *item)
     return (turn_id)s->gen << 32 | (turn_id)p->kind << KIND_SHIFT | index_of(p, item);
 }
 
+uint8_t pool_kind_of(turn_id id)
+{
+    return (uint8_t)((uint32_t)id >> KIND_SHIFT);
+}
+
+turn_id pool_id_as(turn_id id, uint8_t kind)
+{
+    return (id & ~((turn_id)0xf << KIND_SHIFT)) | (turn_id)kind << KIND_SHIFT;
+}
+
 void *pool_find(const struct pool *p, turn_id id)
 {
     uint32_t low = (uint32_t)id, index = low & ((1u << KIND_SHIFT) - 1);

@@ -26,6 +26,9 @@ void pool_give(struct pool *p, void *item);
 turn_id pool_id(const struct pool *p, const void *item);
 /* NULL when the object is gone or was never here. */
 void *pool_find(const struct pool *p, turn_id id);
+/* The kind in an id, and the id with another kind in it: one object may answer to two kinds. */
+uint8_t pool_kind_of(turn_id id);
+turn_id pool_id_as(turn_id id, uint8_t kind);
 /* The object in the first place after that of `id`, which may be gone; 0: the first of all.
  * NULL: no more. */
 void *pool_after(const struct pool *p, turn_id id);

@@ -33,6 +33,13 @@ struct user *user_take(struct turn_server *s, uint8_t realm, struct slice name, 
     return u;
 }
 
+bool user_take_more(const struct turn_server *s, struct user *u)
+{
+    bool fits = u->n_allocs < s->cfg.max_per_user;
+    u->n_allocs += fits;
+    return fits;
+}
+
 void user_give(struct turn_server *s, struct user *u)
 {
     if (--u->n_allocs == 0) {

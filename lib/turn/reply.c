@@ -24,7 +24,7 @@ static const struct {
     {508, "Insufficient Capacity"         },
 };
 
-static const char *reason_of(uint16_t code)
+const char *reason_of(uint16_t code)
 {
     for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++) {
         if (reasons[i].code == code) {
@@ -59,7 +59,11 @@ struct turn_report *report_put(struct turn_server *s, const char *event, const c
         out->conn = a->conn.id;
         out->report.username = slice_of(a->user->name, a->user->name_len);
         out->report.client = a->conn.client;
-        out->report.relayed = a->told;
+        for (size_t i = 0, n = 0; i < ALLOC_RELAYS; i++) {
+            if (a->relay[i].state == RELAY_OPEN) {
+                out->report.relayed[n++] = a->relay[i].told;
+            }
+        }
     }
     return &out->report;
 }

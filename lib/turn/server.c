@@ -92,8 +92,8 @@ int turn_server_new(struct turn_server **out, const struct turn_config *cfg,
     err = err ? err : make_pools(s);
     err = err ? err : make_maps(s);
     err = err ? err
-              : timerq_init(&s->timers, (size_t)s->allocs.cap + s->reserves.cap + s->perms.cap +
-                                            s->chans.cap + s->peers.cap);
+              : timerq_init(&s->timers, (size_t)ALLOC_RELAYS * s->allocs.cap + s->reserves.cap +
+                                            s->perms.cap + s->chans.cap + s->peers.cap);
     /* The most one input can cause: the end of an allocation with all its connections, or the
      * permissions of one request; and a few words about it. */
     s->ring_cap = 2 * (size_t)cfg->max_connections + STUN_ATTRS_MAX + 16;
@@ -209,11 +209,12 @@ int turn_server_from_client(struct turn_server *s, uint64_t now_ms,
 int turn_server_from_peer(struct turn_server *s, uint64_t now_ms, turn_id relay,
                           const struct addr *peer, struct dgram datagram)
 {
-    struct alloc *a = pool_find(&s->allocs, relay);
+    const struct relay *r = relay_of_id(s, relay);
+    struct alloc *a = r ? r->alloc : NULL;
     struct dgram_opts opts;
     s->now_ms = now_ms;
-    if (!a || !a->is_open || a->transport != TURN_UDP || !perm_has(s, a, peer) ||
-        !header_to_client(&a->conn, &datagram.opts, peer, &opts)) {
+    if (!a || !a->is_open || a->transport != TURN_UDP || peer->family != r->family ||
+        !perm_has(s, a, peer) || !header_to_client(&a->conn, &datagram.opts, peer, &opts)) {
         return OK;
     }
     const struct chan *ch = chan_of_peer(s, a, peer);
@@ -265,7 +266,7 @@ void turn_server_tick(struct turn_server *s, uint64_t now_ms)
         return;
     }
     switch ((enum timer_kind)t->kind) {
-    case TIMER_ALLOC: alloc_cut(s, TIMER_OWNER(t, struct alloc, timer), "expire", NULL); break;
+    case TIMER_RELAY: relay_late(s, TIMER_OWNER(t, struct relay, timer)); break;
     case TIMER_PERM: perm_end(s, TIMER_OWNER(t, struct perm, timer)); break;
     case TIMER_CHAN: chan_end(s, TIMER_OWNER(t, struct chan, timer)); break;
     case TIMER_PEER: tcp_late(s, TIMER_OWNER(t, struct peer, timer)); break;

@@ -88,11 +88,13 @@ enum turn_do {
 
 struct turn_report {
     const char *event; /* a literal: "alloc", "refresh", "expire", "release", "permission",
-                          "channel", "connect", "attempt", "bind", "close", "deny" */
+                          "channel", "connect", "attempt", "bind", "close", "relay-end",
+                          "deny" */
     const char *why;   /* a literal, or NULL */
     struct slice username;
-    struct addr client, relayed, peer;
-    uint16_t code; /* of an error reply */
+    struct addr client, relayed[2], peer; /* relayed: one for each family that there is */
+    turn_id relays[2];                    /* that end with this; 0: none */
+    uint16_t code;                        /* of an error reply */
     uint32_t lifetime_s;
     uint64_t to_peers, to_client; /* bytes through a UDP relay, when its allocation ends */
     bool is_noise; /* an unauthenticated peer can cause it at will: count, do not print each */
@@ -182,14 +184,19 @@ struct turn_answers {
 /* The n-th of all pairs of method and code, those with n = 0 too; false: there are no more. */
 bool turn_server_answers(const struct turn_server *s, size_t nth, struct turn_answers *out);
 
-/* An allocation as an operator sees it. */
+struct turn_session_relay {
+    turn_id id;       /* 0: there is none */
+    struct addr addr; /* as told to the client */
+    uint64_t left_ms;
+};
+/* An allocation as an operator sees it; its id is that of the relay it began with. */
 struct turn_session {
     turn_id id;
     struct slice username; /* good until the next input */
     struct turn_conn conn;
-    enum turn_transport transport; /* of the relay */
-    struct addr relayed;           /* as told to the client */
-    uint64_t age_ms, left_ms;
+    enum turn_transport transport;      /* of the relays */
+    struct turn_session_relay relay[2]; /* one for each address family */
+    uint64_t age_ms;
     uint64_t to_peers, to_client; /* bytes through a UDP relay */
     uint32_t permissions, channels, peers;
 };

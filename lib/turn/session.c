@@ -9,15 +9,21 @@ static void describe(const struct turn_server *s, uint64_t now_ms, const struct 
         .username = slice_of(a->user->name, a->user->name_len),
         .conn = a->conn,
         .transport = a->transport,
-        .relayed = a->told,
         .age_ms = now_ms > a->begun_ms ? now_ms - a->begun_ms : 0,
-        .left_ms = a->timer.place && a->timer.at_ms > now_ms ? a->timer.at_ms - now_ms : 0,
         .to_peers = a->to_peers,
         .to_client = a->to_client,
         .permissions = a->n_perms,
         .channels = a->n_chans,
         .peers = a->n_peers,
     };
+    for (size_t i = 0, n = 0; i < ALLOC_RELAYS; i++) {
+        const struct relay *r = &a->relay[i];
+        if (r->state == RELAY_OPEN) {
+            uint64_t left_ms = r->timer.at_ms > now_ms ? r->timer.at_ms - now_ms : 0;
+            out->relay[n++] = (struct turn_session_relay){
+                .id = relay_id(s, r), .addr = r->told, .left_ms = left_ms};
+        }
+    }
 }
 
 bool turn_server_session(const struct turn_server *s, uint64_t now_ms, turn_id id,

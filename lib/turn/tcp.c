@@ -129,7 +129,7 @@ void tcp_request(struct turn_server *s, struct call *c)
     }
     p->tid = c->req.msg.tid;
     struct turn_action *out = action_put(s, TURN_DO_TCP_CONNECT);
-    out->relay = pool_id(&s->allocs, c->alloc);
+    out->relay = relay_id(s, relay_of(c->alloc, p->addr.family));
     out->peer_conn = pool_id(&s->peers, p);
     out->addr = p->addr;
 }
@@ -175,7 +175,8 @@ static turn_id refuse(struct turn_server *s, const struct alloc *a, const struct
 turn_id turn_server_tcp_accepted(struct turn_server *s, uint64_t now_ms, turn_id relay,
                                  const struct addr *peer)
 {
-    struct alloc *a = pool_find(&s->allocs, relay);
+    const struct relay *r = relay_of_id(s, relay);
+    struct alloc *a = r ? r->alloc : NULL;
     uint16_t code;
     if (!a || !a->is_open || a->transport != TURN_TCP) {
         return 0;

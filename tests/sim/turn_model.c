@@ -187,16 +187,6 @@ bool model_want_success(struct model *m, const struct turn_conn *c, uint16_t met
     return true;
 }
 
-struct m_alloc *model_relay(struct model *m, turn_id relay)
-{
-    for (size_t i = 0; i < MODEL_ALLOCS; i++) {
-        if (m->allocs[i].is_live && m->allocs[i].relay == relay) {
-            return &m->allocs[i];
-        }
-    }
-    return NULL;
-}
-
 struct m_alloc *model_alloc_of(struct model *m, const struct turn_conn *c)
 {
     for (size_t i = 0; i < MODEL_ALLOCS; i++) {
@@ -247,87 +237,6 @@ void model_drop_parked(struct model *m, turn_id conn)
             p->ticket = 0;
         }
     }
-}
-
-void model_end_alloc(struct model *m, struct m_alloc *a)
-{
-    for (size_t i = 0; i < MODEL_LINKS; i++) {
-        if (m->links[i].alloc == a) {
-            model_want_close(m, TURN_DO_TCP_CLOSE, m->links[i].id);
-            m->links[i].alloc = NULL;
-        }
-    }
-    for (size_t i = 0; i < MODEL_PERMS; i++) {
-        m->perms[i].alloc = m->perms[i].alloc == a ? NULL : m->perms[i].alloc;
-    }
-    for (size_t i = 0; i < MODEL_CHANS; i++) {
-        m->chans[i].alloc = m->chans[i].alloc == a ? NULL : m->chans[i].alloc;
-    }
-    if (a->reserve) {
-        model_want_close(m, TURN_DO_RELAY_CLOSE, a->reserve);
-    }
-    model_want_close(m, TURN_DO_RELAY_CLOSE, a->relay);
-    a->is_live = false;
-}
-
-void model_want_allocated(struct model *m, struct m_alloc *a)
-{
-    struct stun_msg out;
-    struct addr relayed, mapped;
-    uint32_t lifetime_s;
-    uint64_t token;
-    if (!model_want_success(m, &a->conn, STUN_ALLOCATE, &a->tid, a->user, &out)) {
-        return;
-    }
-    bool has_token = stun_get_u64(&out, STUN_RESERVATION_TOKEN, &token) == OK;
-    if (a->token == 0 && has_token) {
-        a->token = token;
-        for (size_t i = 0; i < MODEL_ALLOCS; i++) {
-            struct m_reserve *r = &m->reserves[i];
-            r->token = r->id == a->kept ? token : r->token;
-        }
-    }
-    if (stun_get_addr(&out, STUN_XOR_RELAYED_ADDRESS, &relayed) ||
-        stun_get_addr(&out, STUN_XOR_MAPPED_ADDRESS, &mapped) ||
-        stun_get_u32(&out, STUN_LIFETIME, &lifetime_s) || !addr_eq(&relayed, &a->told) ||
-        !addr_eq(&mapped, &a->conn.client) || lifetime_s != a->lifetime_s ||
-        has_token != (a->kept != 0) || (has_token && token != a->token)) {
-        model_fault(m, "the answer to Allocate says something else");
-    }
-}
-
-void model_relay_opened(struct model *m, turn_id relay, const struct addr *bound)
-{
-    struct m_alloc *a = model_relay(m, relay);
-    if (!a || a->is_open) {
-        m->count[COUNT_STALE_EVENT]++;
-        return;
-    }
-    if (!bound) {
-        model_want_error(m, &a->conn, STUN_ALLOCATE, &a->tid);
-        model_end_alloc(m, a);
-        m->count[COUNT_NOT_OPENED]++;
-        return;
-    }
-    a->is_open = true;
-    a->told = *bound;
-    if (m->cfg.external_ip.family == bound->family) {
-        a->told = m->cfg.external_ip;
-        a->told.port = bound->port;
-    }
-    a->expires_ms = m->now_ms + (uint64_t)a->lifetime_s * SECOND;
-    for (size_t i = 0; i < MODEL_ALLOCS && a->reserve; i++) {
-        if (m->reserves[i].id == 0) {
-            m->reserves[i] = (struct m_reserve){.id = a->reserve,
-                                                .user = a->user,
-                                                .family = a->family,
-                                                .expires_ms = m->now_ms + 30 * SECOND};
-            a->reserve = 0;
-            m->count[COUNT_RESERVED]++;
-        }
-    }
-    model_want_allocated(m, a);
-    m->count[COUNT_OPENED]++;
 }
 
 void model_tcp_opened(struct model *m, turn_id link, bool ok)
@@ -402,9 +311,9 @@ struct m_link *model_new_link(struct model *m, struct m_alloc *a, const struct a
 
 void model_tcp_accepted(struct model *m, turn_id relay, const struct addr *peer, turn_id link)
 {
-    struct m_alloc *a = model_relay(m, relay);
-    bool may = a && a->is_open && a->transport == TURN_TCP && peer->family == a->family &&
-               m->peer_ok(peer, m->is_strict) &&
+    struct m_alloc *a = model_alloc_with(m, relay);
+    bool may = a && a->is_open && a->transport == TURN_TCP &&
+               model_relay_for(a, peer->family) && m->peer_ok(peer, m->is_strict) &&
                (m->cfg.tcp_accept_any || model_perm(m, a, peer));
     struct m_link *l = may ? model_new_link(m, a, peer) : NULL;
     if (!l) {
@@ -491,8 +400,9 @@ void model_peer(struct model *m, turn_id relay, const struct addr *peer, struct 
 {
     uint8_t got[MODEL_FRAME];
     const struct m_chan *ch = NULL;
-    struct m_alloc *a = model_relay(m, relay);
-    if (!a || !a->is_open || a->transport != TURN_UDP || !model_perm(m, a, peer)) {
+    struct m_alloc *a = model_alloc_with(m, relay);
+    if (!a || !a->is_open || a->transport != TURN_UDP || !model_perm(m, a, peer) ||
+        model_relay_for(a, peer->family) != model_relay(m, relay)) {
         m->count[COUNT_PEER_DROPPED]++;
         return;
     }

@@ -8,6 +8,7 @@
 
 enum {
     MODEL_ALLOCS = 32,
+    MODEL_RELAYS = 2, /* of an allocation */
     MODEL_PERMS = MODEL_ALLOCS * 4,
     MODEL_CHANS = MODEL_ALLOCS * 3,
     MODEL_LINKS = MODEL_ALLOCS * 4,
@@ -48,9 +49,9 @@ struct ask_facts {
     uint32_t nonce_s; /* when its nonce was made */
     uint32_t lifetime_s, cid;
     uint64_t token;
-    uint8_t transport, family;
+    uint8_t transport, family, also_family;
     uint16_t channel;
-    bool has_lifetime, has_cid, has_token, even, reserve_next, dont_fragment, unknown;
+    bool has_also, has_lifetime, has_cid, has_token, even, reserve_next, dont_fragment, unknown;
     struct addr peer[MODEL_PEERS];
     size_t n_peers;
     uint8_t data[24];
@@ -70,18 +71,34 @@ struct m_user {
     struct stun_key key;
 };
 
+enum m_relay_state {
+    M_RELAY_NONE,
+    M_RELAY_OPENING,
+    M_RELAY_OPEN
+};
+
+struct m_relay {
+    turn_id id;
+    enum m_relay_state state;
+    uint8_t family;
+    struct addr told;
+    uint64_t expires_ms;
+};
+
 struct m_alloc {
     bool is_live, is_open;
-    turn_id relay, reserve; /* reserve: until it is open */
+    turn_id id; /* that of its first relay */
+    struct m_relay relay[MODEL_RELAYS];
+    uint8_t missing_family; /* a relay that was asked for as well */
+    uint16_t missing_code;  /* 0: none is missing */
+    turn_id reserve;        /* until it is open */
     turn_id kept;           /* the port that was reserved with it, for good */
     struct turn_conn conn;
-    uint8_t user, family;
+    uint8_t user;
     struct stun_tid tid;
     enum turn_transport transport;
-    struct addr told;
     uint32_t lifetime_s;
-    uint64_t token; /* of `kept`; 0: not told yet */
-    uint64_t expires_ms;
+    uint64_t token;        /* of `kept`; 0: not told yet */
     uint64_t key_until_ms; /* then its user's key is asked for again */
 };
 
@@ -195,7 +212,14 @@ void model_settle(struct model *m);
 /* UINT64_MAX: nothing will fall due. */
 uint64_t model_deadline_ms(const struct model *m);
 struct m_alloc *model_alloc_of(struct model *m, const struct turn_conn *c);
-struct m_alloc *model_relay(struct model *m, turn_id relay);
+/* By its own id; NULL: it is not live. */
+struct m_alloc *model_alloc(struct model *m, turn_id id);
+/* Whose relay this is; NULL: nobody's. */
+struct m_alloc *model_alloc_with(struct model *m, turn_id relay);
+struct m_relay *model_relay(struct model *m, turn_id relay);
+/* The open one for this family's peers, or NULL. */
+struct m_relay *model_relay_for(struct m_alloc *a, uint8_t family);
+size_t model_n_relays(const struct m_alloc *a);
 struct m_link *model_link(struct model *m, turn_id id);
 size_t model_live_allocs(const struct model *m);
 
@@ -213,6 +237,8 @@ bool model_want_success(struct model *m, const struct turn_conn *c, uint16_t met
 void model_want_allocated(struct model *m, struct m_alloc *a);
 void model_want_close(struct model *m, enum turn_do what, turn_id id);
 struct m_perm *model_perm(struct model *m, const struct m_alloc *a, const struct addr *peer);
+/* One of two relays, with what hangs on it. */
+void model_end_relay(struct model *m, struct m_alloc *a, struct m_relay *r);
 void model_end_alloc(struct model *m, struct m_alloc *a);
 void model_drop_parked(struct model *m, turn_id conn);
 void model_check_numbers(struct model *m);

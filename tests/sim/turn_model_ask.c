@@ -53,9 +53,9 @@ static void grant(struct model *m, const struct frame *f)
     (void)model_want_success(m, &f->conn, f->facts.method, &f->facts.tid, f->facts.user, &out);
 }
 
-static bool may_reach(const struct model *m, const struct m_alloc *a, const struct addr *peer)
+static bool may_reach(const struct model *m, struct m_alloc *a, const struct addr *peer)
 {
-    return peer->family == a->family && m->peer_ok(peer, m->is_strict);
+    return model_relay_for(a, peer->family) && m->peer_ok(peer, m->is_strict);
 }
 
 static uint32_t granted_s(const struct model *m, const struct ask_facts *q)
@@ -92,7 +92,7 @@ static size_t n_of_user(const struct model *m, uint8_t user)
     size_t n = 0;
     for (size_t i = 0; i < MODEL_ALLOCS; i++) {
         const struct m_alloc *a = &m->allocs[i];
-        n += a->is_live && a->user == user ? 1u + (a->reserve != 0) : 0;
+        n += a->is_live && a->user == user ? model_n_relays(a) + (a->reserve != 0) : 0;
         n += m->reserves[i].id && m->reserves[i].user == user;
     }
     return n;
@@ -113,23 +113,28 @@ static bool may_allocate(struct model *m, const struct frame *f)
     bool tcp = q->transport == TURN_TCP;
     if ((!tcp && q->transport != TURN_UDP) || (tcp && f->conn.transport != TURN_TCP) ||
         (tcp && (q->even || q->has_token)) || q->dont_fragment ||
-        (q->has_token && (q->even || q->family || !reserve_of(m, q->token)))) {
+        (q->has_token && (q->even || q->family || !reserve_of(m, q->token))) ||
+        (q->has_also &&
+         (q->also_family != ADDR_IP6 || q->family || q->has_token || q->reserve_next))) {
         return false;
     }
-    bool family_ok = q->family <= ADDR_IP6 && (q->family != ADDR_IP6 || m->cfg.relay_ip6);
+    bool ip4 = m->cfg.relay_ip4, ip6 = m->cfg.relay_ip6;
+    bool family_ok = q->has_also             ? ip4 || ip6
+                     : q->has_token          ? true
+                     : q->family == ADDR_IP6 ? ip6
+                     : q->family <= ADDR_IP4 ? ip4
+                                             : false;
     return family_ok && !m->is_draining && quota_left(m, q);
 }
 
-static void want_open(struct model *m, const struct frame *f, uint64_t until_ms)
+/* Takes the RELAY_OPEN for this family. False: it is not there. */
+static bool want_relay(struct model *m, const struct ask_facts *q, struct m_alloc *a,
+                       uint8_t family)
 {
-    const struct ask_facts *q = &f->facts;
     struct act *act = model_take(m, TURN_DO_RELAY_OPEN, 0);
-    struct m_alloc *a = m->allocs;
-    struct m_reserve *from = q->has_token ? reserve_of(m, q->token) : NULL;
-    uint8_t family = from ? from->family : q->family ? q->family : ADDR_IP4;
+    const struct m_reserve *from = q->has_token ? reserve_of(m, q->token) : NULL;
     if (!act) {
-        model_fault(m, "RELAY_OPEN is missing");
-        return;
+        return false;
     }
     const struct turn_action *o = &act->a;
     if (o->relay == 0 || model_relay(m, o->relay) || o->open.transport != q->transport ||
@@ -137,20 +142,53 @@ static void want_open(struct model *m, const struct frame *f, uint64_t until_ms)
         (o->open.reserve != 0) != q->reserve_next || o->open.from != (from ? from->id : 0)) {
         model_fault(m, "RELAY_OPEN asks for something else");
     }
+    a->relay[a->relay[0].state != M_RELAY_NONE] =
+        (struct m_relay){.id = o->relay, .state = M_RELAY_OPENING, .family = family};
+    a->reserve = a->kept = o->open.reserve;
+    return true;
+}
+
+/* The second of two families, which may be missing. */
+static void want_second(struct model *m, const struct ask_facts *q, struct m_alloc *a,
+                        bool fits)
+{
+    a->missing_family = ADDR_IP6;
+    if (!m->cfg.relay_ip4 || !m->cfg.relay_ip6) {
+        a->missing_family = m->cfg.relay_ip4 ? ADDR_IP6 : ADDR_IP4;
+        a->missing_code = 440;
+    } else if (!fits) {
+        a->missing_code = 508;
+    } else if (!want_relay(m, q, a, ADDR_IP6)) {
+        model_fault(m, "RELAY_OPEN of the second family is missing");
+    }
+}
+
+static void want_open(struct model *m, const struct frame *f, uint64_t until_ms)
+{
+    const struct ask_facts *q = &f->facts;
+    struct m_alloc *a = m->allocs;
+    struct m_reserve *from = q->has_token ? reserve_of(m, q->token) : NULL;
+    uint8_t family = from ? from->family : q->family ? q->family : ADDR_IP4;
+    family = q->has_also && !m->cfg.relay_ip4 ? ADDR_IP6 : family;
+    bool fits = n_of_user(m, q->user) + 2 <= m->cfg.max_per_user;
     while (a->is_live) {
         a++;
     }
-    *a = (struct m_alloc){.is_live = true,
-                          .relay = o->relay,
-                          .reserve = o->open.reserve,
-                          .kept = o->open.reserve,
-                          .conn = f->conn,
+    *a = (struct m_alloc){.conn = f->conn,
                           .user = q->user,
-                          .family = family,
                           .tid = q->tid,
                           .transport = (enum turn_transport)q->transport,
                           .lifetime_s = granted_s(m, q),
                           .key_until_ms = until_ms};
+    if (!want_relay(m, q, a, family)) {
+        model_fault(m, "RELAY_OPEN is missing");
+        return;
+    }
+    a->id = a->relay[0].id;
+    if (q->has_also) {
+        want_second(m, q, a, fits);
+    }
+    a->is_live = true;
     if (from) {
         from->id = 0;
         m->count[COUNT_FROM_RESERVE]++;
@@ -175,7 +213,7 @@ static void judge_refresh(struct model *m, const struct frame *f, struct m_alloc
     const struct ask_facts *q = &f->facts;
     struct stun_msg out;
     uint32_t said_s;
-    if (!a || !a->is_open || (q->family && q->family != a->family)) {
+    if (!a || !a->is_open || (q->family && !model_relay_for(a, q->family))) {
         deny(m, f);
         return;
     }
@@ -185,10 +223,18 @@ static void judge_refresh(struct model *m, const struct frame *f, struct m_alloc
         (stun_get_u32(&out, STUN_LIFETIME, &said_s) || said_s != life_s)) {
         model_fault(m, "the answer to Refresh says something else");
     }
+    if (is_end && q->family && model_n_relays(a) == MODEL_RELAYS) {
+        model_end_relay(m, a, model_relay_for(a, q->family));
+        m->count[COUNT_RELAY_RELEASED]++;
+        return;
+    }
+    for (size_t i = 0; i < MODEL_RELAYS; i++) {
+        if (!q->family || a->relay[i].family == q->family) {
+            a->relay[i].expires_ms = m->now_ms + (uint64_t)life_s * SECOND;
+        }
+    }
     if (is_end) {
         model_end_alloc(m, a);
-    } else {
-        a->expires_ms = m->now_ms + (uint64_t)life_s * SECOND;
     }
     m->count[is_end ? COUNT_RELEASED : COUNT_REFRESHED]++;
 }
@@ -300,8 +346,8 @@ static void judge_connect(struct model *m, const struct frame *f, struct m_alloc
     l->tid = q->tid;
     l->state = LINK_CONNECTING;
     struct act *act = model_take(m, TURN_DO_TCP_CONNECT, 0);
-    if (!act || act->a.relay != a->relay || model_link(m, act->a.peer_conn) ||
-        !addr_eq(&act->a.addr, &l->peer)) {
+    if (!act || act->a.relay != model_relay_for(a, l->peer.family)->id ||
+        model_link(m, act->a.peer_conn) || !addr_eq(&act->a.addr, &l->peer)) {
         model_fault(m, "TCP_CONNECT is missing, or for something else");
     } else {
         l->id = act->a.peer_conn;
@@ -473,7 +519,7 @@ static void judge_data(struct model *m, const struct frame *f)
         m->count[is_chan ? COUNT_CHAN_DROPPED : COUNT_SEND_DROPPED]++;
         return;
     }
-    struct act *act = model_take(m, TURN_DO_RELAY_SEND, a->relay);
+    struct act *act = model_take(m, TURN_DO_RELAY_SEND, model_relay_for(a, peer->family)->id);
     if (!act) {
         model_fault(m, "data with a permission is not relayed");
     } else if (!addr_eq(&act->a.addr, peer) ||

@@ -1,18 +1,36 @@
 /* What falls due, and the numbers that must be right after every event. */
 #include "tests/sim/turn_model.h"
 
+/* When a relay's links end, as seen from now: the allocation ends with the first of its relays
+ * when all of them are over. */
+static uint64_t ends_ms(const struct model *m, const struct m_alloc *a, uint8_t family)
+{
+    uint64_t own = UINT64_MAX, first = UINT64_MAX;
+    bool all_over = true;
+    for (size_t i = 0; i < MODEL_RELAYS; i++) {
+        const struct m_relay *r = &a->relay[i];
+        if (r->state == M_RELAY_OPEN) {
+            own = r->family == family ? r->expires_ms : own;
+            first = r->expires_ms < first ? r->expires_ms : first;
+            all_over &= r->expires_ms <= m->now_ms;
+        }
+    }
+    return all_over ? first : own;
+}
+
 static void link_due(struct model *m, struct m_link *l)
 {
     struct stun_msg out;
     const struct m_alloc *a = l->alloc;
-    bool is_first = !a->is_open || a->expires_ms > l->expires_ms;
+    uint64_t end_ms = ends_ms(m, a, l->peer.family);
+    bool is_first = !a->is_open || end_ms > l->expires_ms;
     model_want_close(m, TURN_DO_TCP_CLOSE, l->id);
     if (l->state == LINK_WAITING) {
         m->count[COUNT_UNBOUND]++;
     } else if (is_first) {
         model_want_error(m, &a->conn, STUN_CONNECT, &l->tid);
         m->count[COUNT_CONNECT_LATE]++;
-    } else if (a->expires_ms == l->expires_ms) { /* either may come first */
+    } else if (end_ms == l->expires_ms) { /* either may come first */
         (void)model_take_reply(m, &a->conn, STUN_CONNECT, &l->tid, &out);
     }
     l->alloc = NULL;
@@ -44,6 +62,28 @@ static void small_things_due(struct model *m)
     }
 }
 
+/* Ends the relay that is over, if the other is not. True: all are. */
+static bool is_over(struct model *m, struct m_alloc *a)
+{
+    struct m_relay *over = NULL;
+    size_t n = 0;
+    for (size_t i = 0; i < MODEL_RELAYS; i++) {
+        struct m_relay *r = &a->relay[i];
+        if (r->state == M_RELAY_OPEN && r->expires_ms <= m->now_ms) {
+            over = r;
+            n++;
+        }
+    }
+    if (n == model_n_relays(a)) {
+        return true;
+    }
+    if (over) {
+        model_end_relay(m, a, over);
+        m->count[COUNT_RELAY_EXPIRED]++;
+    }
+    return false;
+}
+
 void model_ticked(struct model *m)
 {
     small_things_due(m);
@@ -55,7 +95,7 @@ void model_ticked(struct model *m)
     }
     for (size_t i = 0; i < MODEL_ALLOCS; i++) {
         struct m_alloc *a = &m->allocs[i];
-        if (a->is_live && a->is_open && a->expires_ms <= m->now_ms) {
+        if (a->is_live && a->is_open && is_over(m, a)) {
             model_end_alloc(m, a);
             if (a->conn.id) {
                 model_want_close(m, TURN_DO_CONN_CLOSE, a->conn.id);
@@ -76,7 +116,10 @@ uint64_t model_deadline_ms(const struct model *m)
     uint64_t d = UINT64_MAX;
     for (size_t i = 0; i < MODEL_ALLOCS; i++) {
         const struct m_alloc *a = &m->allocs[i];
-        d = a->is_live && a->is_open ? sooner(d, a->expires_ms) : d;
+        for (size_t k = 0; k < MODEL_RELAYS && a->is_live && a->is_open; k++) {
+            const struct m_relay *r = &a->relay[k];
+            d = r->state == M_RELAY_OPEN ? sooner(d, r->expires_ms) : d;
+        }
         d = m->reserves[i].id ? sooner(d, m->reserves[i].expires_ms) : d;
     }
     for (size_t i = 0; i < MODEL_PERMS; i++) {

@@ -3,7 +3,7 @@
 
 void model_kick(struct model *m, turn_id relay, int err)
 {
-    struct m_alloc *a = model_relay(m, relay);
+    struct m_alloc *a = model_alloc(m, relay);
     if (!a || !a->is_open) {
         if (err != ERR_NOTFOUND) {
             model_fault(m, "an allocation is kicked that is not there");
@@ -39,6 +39,25 @@ void model_policy(struct model *m, bool is_strict)
     }
 }
 
+static bool same_relays(const struct model *m, const struct m_alloc *a,
+                        const struct turn_session *is)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < MODEL_RELAYS; i++) {
+        const struct m_relay *r = &a->relay[i];
+        const struct turn_session_relay *told = &is->relay[n];
+        if (r->state != M_RELAY_OPEN) {
+            continue;
+        }
+        uint64_t left_ms = r->expires_ms > m->now_ms ? r->expires_ms - m->now_ms : 0;
+        if (told->id != r->id || !addr_eq(&told->addr, &r->told) || told->left_ms != left_ms) {
+            return false;
+        }
+        n++;
+    }
+    return n == MODEL_RELAYS || is->relay[n].id == 0;
+}
+
 static void check_session(struct model *m, const struct m_alloc *a,
                           const struct turn_session *is)
 {
@@ -52,9 +71,8 @@ static void check_session(struct model *m, const struct m_alloc *a,
     for (size_t i = 0; i < MODEL_LINKS; i++) {
         n_links += m->links[i].alloc == a;
     }
-    uint64_t left_ms = a->expires_ms > m->now_ms ? a->expires_ms - m->now_ms : 0;
-    if (!addr_eq(&is->relayed, &a->told) || !addr_eq(&is->conn.client, &a->conn.client) ||
-        !slice_eq(is->username, slice_str(m->users[a->user].name)) || is->left_ms != left_ms ||
+    if (!same_relays(m, a, is) || !addr_eq(&is->conn.client, &a->conn.client) ||
+        !slice_eq(is->username, slice_str(m->users[a->user].name)) ||
         is->permissions != n_perms || is->channels != n_chans || is->peers != n_links) {
         model_fault(m, "an allocation is described as another");
     }
@@ -65,7 +83,7 @@ void model_sessions(struct model *m)
     struct turn_session is;
     size_t n = 0, n_open = 0;
     for (turn_id at = 0; turn_server_session_after(m->s, m->now_ms, at, &is); at = is.id) {
-        const struct m_alloc *a = model_relay(m, is.id);
+        const struct m_alloc *a = model_alloc(m, is.id);
         if (!a || !a->is_open || n++ == MODEL_ALLOCS) {
             model_fault(m, "an allocation is listed that is not there, or twice");
             return;

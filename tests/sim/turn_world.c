@@ -42,13 +42,13 @@ static void learn_nonce(struct world *w, const struct turn_action *a)
     }
 }
 
-static void owe(struct world *w, enum turn_do what, turn_id id, uint8_t family)
+static void owe(struct world *w, enum turn_do what, turn_id id)
 {
     if (w->n_pending == WORLD_PENDING) {
         model_fault(&w->m, "the core waits for more answers than it can");
         return;
     }
-    w->pending[w->n_pending++] = (struct pending){.what = what, .id = id, .family = family};
+    w->pending[w->n_pending++] = (struct pending){.what = what, .id = id};
 }
 
 static void remember(struct world *w, turn_id id)
@@ -65,11 +65,11 @@ static void carry_out(struct world *w, const struct turn_action *a)
     remember(w, a->peer_conn);
     switch (a->what) {
     case TURN_DO_SEND: learn_nonce(w, a); break;
-    case TURN_DO_RELAY_OPEN: owe(w, a->what, a->relay, a->open.family); break;
-    case TURN_DO_TCP_CONNECT: owe(w, a->what, a->peer_conn, 0); break;
+    case TURN_DO_RELAY_OPEN: owe(w, a->what, a->relay); break;
+    case TURN_DO_TCP_CONNECT: owe(w, a->what, a->peer_conn); break;
     case TURN_DO_FIND_KEY:
         remember(w, a->key.ticket);
-        owe(w, a->what, a->key.ticket, 0);
+        owe(w, a->what, a->key.ticket);
         break;
     case TURN_DO_TCP_PIPE:
     case TURN_DO_CONN_CLOSE: {
@@ -106,6 +106,10 @@ static bool tamper(struct world *w, struct turn_action *a)
     }
     if (a->what == TURN_DO_TCP_PIPE && planted(w, PLANT_WRONG_PIPE)) {
         a->peer_conn = w->ids[world_pick(w, WORLD_IDS)];
+    }
+    if (a->what == TURN_DO_RELAY_SEND && planted(w, PLANT_WRONG_RELAY)) {
+        const struct m_alloc *of = model_alloc_with(&w->m, a->relay);
+        a->relay = of ? of->relay[of->relay[0].id == a->relay].id : 0;
     }
     if (a->head_len > 0 && a->body.len > 0 && planted(w, PLANT_CHANGE_BYTES)) {
         a->body.len--;
@@ -250,14 +254,16 @@ static struct m_alloc *pick_alloc(struct world *w, enum turn_transport transport
 static turn_id pick_relay(struct world *w, enum turn_transport transport)
 {
     const struct m_alloc *a = pick_alloc(w, transport);
-    return a && world_chance(w, 95) ? a->relay : w->ids[world_pick(w, WORLD_IDS)];
+    size_t i = world_pick(w, MODEL_RELAYS);
+    i = a && a->relay[i].state == M_RELAY_NONE ? 1 - i : i;
+    return a && world_chance(w, 95) ? a->relay[i].id : w->ids[world_pick(w, WORLD_IDS)];
 }
 
 static void datagram_from_peer(struct world *w)
 {
     uint8_t data[40];
     turn_id relay = pick_relay(w, TURN_UDP);
-    const struct addr *peer = world_peer_of(w, model_relay(&w->m, relay));
+    const struct addr *peer = world_peer_of(w, model_alloc_with(&w->m, relay));
     size_t len = world_pick(w, sizeof data + 1);
     for (size_t i = 0; i < len; i++) {
         data[i] = (uint8_t)world_pick(w, 256);
@@ -311,10 +317,11 @@ static void key_found(struct world *w, turn_id ticket)
     model_settle(&w->m);
 }
 
-static void relay_opened(struct world *w, turn_id relay, uint8_t family)
+static void relay_opened(struct world *w, turn_id relay)
 {
+    const struct m_relay *is = model_relay(&w->m, relay);
     struct addr at = {
-        .family = family ? family : ADDR_IP4, .ip = {198, 51, 100, 1}
+        .family = is ? is->family : ADDR_IP4, .ip = {198, 51, 100, 1}
     };
     at.port = ++w->next_port;
     const struct addr *bound = world_chance(w, 95) ? &at : NULL;
@@ -362,7 +369,7 @@ static void answer(struct world *w)
     }
     switch (p.what) {
     case TURN_DO_FIND_KEY: key_found(w, p.id); break;
-    case TURN_DO_RELAY_OPEN: relay_opened(w, p.id, p.family); break;
+    case TURN_DO_RELAY_OPEN: relay_opened(w, p.id); break;
     default: tcp_opened(w, p.id); break;
     }
 }
@@ -420,7 +427,7 @@ static void stale_event(struct world *w)
     turn_id id = w->ids[world_pick(w, WORLD_IDS)];
     switch (world_pick(w, 5)) {
     case 0: key_found(w, id); break;
-    case 1: relay_opened(w, id, 0); break;
+    case 1: relay_opened(w, id); break;
     case 2: tcp_opened(w, id); break;
     case 3: tcp_closed(w, id); break;
     default: conn_gone(w, 1 + world_pick(w, (uint32_t)w->next_conn + 8)); break;

@@ -24,7 +24,6 @@ struct endpoint { /* a client's socket */
 struct pending { /* what the driver owes the core */
     enum turn_do what;
     turn_id id;
-    uint8_t family;
 };
 
 struct world {

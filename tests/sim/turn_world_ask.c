@@ -83,6 +83,8 @@ static void pick_allocate(struct world *w, const struct endpoint *e, struct ask_
     q->transport = tcp ? TURN_TCP : TURN_UDP;
     q->transport = world_chance(w, 3) ? odd[world_pick(w, 4)] : q->transport;
     q->family = world_chance(w, 20) ? (uint8_t)world_pick(w, 4) : 0;
+    q->has_also = world_chance(w, q->family ? 5 : 30);
+    q->also_family = world_chance(w, 95) ? ADDR_IP6 : (uint8_t)world_pick(w, 4);
     q->has_lifetime = world_chance(w, 40);
     q->lifetime_s = world_chance(w, 90) ? world_pick(w, 5000) : UINT32_MAX;
     q->even = world_chance(w, tcp ? 2 : 25);
@@ -131,13 +133,15 @@ static uint16_t pick_method(struct world *w, const struct endpoint *e, const str
 
 static void pick_request(struct world *w, const struct endpoint *e, struct ask_facts *q)
 {
-    q->method = pick_method(w, e, model_alloc_of(&w->m, &e->conn));
+    const struct m_alloc *a = model_alloc_of(&w->m, &e->conn);
+    bool is_dual = a && model_n_relays(a) == MODEL_RELAYS;
+    q->method = pick_method(w, e, a);
     switch (q->method) {
     case STUN_ALLOCATE: pick_allocate(w, e, q); break;
     case STUN_REFRESH:
         q->has_lifetime = world_chance(w, 60);
         q->lifetime_s = world_chance(w, 80) ? world_pick(w, 5000) : 0;
-        q->family = world_chance(w, 5) ? (uint8_t)(1 + world_pick(w, 2)) : 0;
+        q->family = world_chance(w, is_dual ? 60 : 5) ? (uint8_t)(1 + world_pick(w, 2)) : 0;
         break;
     case STUN_CREATE_PERMISSION: q->n_peers = 1 + world_pick(w, MODEL_PEERS); break;
     case STUN_CHANNEL_BIND:
@@ -194,6 +198,9 @@ static void put_attrs(struct stun_writer *s, const struct ask_facts *q)
     }
     if (q->family) {
         stun_put_u32(s, STUN_REQUESTED_ADDRESS_FAMILY, q->family);
+    }
+    if (q->has_also) {
+        stun_put_u32(s, STUN_ADDITIONAL_ADDRESS_FAMILY, q->also_family);
     }
     if (q->has_lifetime) {
         stun_put_u32(s, STUN_LIFETIME, q->lifetime_s);

@@ -92,9 +92,9 @@ static struct turn_config make_config(struct world *w)
                               .lifetime_default_s = 600,
                               .lifetime_max_s = 3600,
                               .tcp_accept_any = world_chance(w, 50),
-                              .relay_ip4 = true,
-                              .relay_ip6 = world_chance(w, 50),
+                              .relay_ip6 = world_chance(w, 60),
                               .policy = &w->policy};
+    cfg.relay_ip4 = !cfg.relay_ip6 || world_chance(w, 90);
     if (world_chance(w, 30)) {
         cfg.external_ip = (struct addr){
             .family = ADDR_IP4, .ip = {203, 0, 113, 7}

@@ -247,6 +247,27 @@ static void unknown_attributes_are_listed(void **state)
     assert_true(slice_eq(list, slice_of("\x7f\xf0", 2)));
 }
 
+static void an_address_error_has_its_family(void **state)
+{
+    (void)state;
+    uint8_t buf[64], family;
+    struct stun_writer s;
+    struct stun_tid tid = a_tid(1);
+    struct slice out, reason;
+    struct stun_msg m;
+    uint16_t code;
+    stun_begin(&s, buf, sizeof buf, &stun_wire_rfc8489, STUN_SUCCESS, STUN_ALLOCATE, &tid);
+    stun_put_addr_error(&s, ADDR_IP6, 440, "No");
+    assert_int_equal(stun_end(&s, &out), OK);
+    assert_int_equal(out.len, 20 + 4 + 8);
+    static const uint8_t value[] = {0x80, 0x01, 0, 6, 2, 0, 4, 40, 'N', 'o'};
+    assert_memory_equal(buf + 20, value, sizeof value);
+    assert_int_equal(stun_parse(&m, out, &stun_wire_rfc8489), OK);
+    assert_int_equal(stun_get_addr_error(&m, &family, &code), OK);
+    assert_true(family == ADDR_IP6 && code == 440);
+    assert_int_equal(stun_get_error(&m, &code, &reason), ERR_NOTFOUND);
+}
+
 static void methods_and_classes_go_both_ways(void **state)
 {
     (void)state;
@@ -297,6 +318,7 @@ int main(void)
         cmocka_unit_test(a_buffer_too_small_is_an_error),
         cmocka_unit_test(what_follows_the_integrity_is_ignored),
         cmocka_unit_test(unknown_attributes_are_listed),
+        cmocka_unit_test(an_address_error_has_its_family),
         cmocka_unit_test(methods_and_classes_go_both_ways),
         cmocka_unit_test(too_many_attributes_are_refused),
     };

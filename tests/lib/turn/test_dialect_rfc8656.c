@@ -88,7 +88,9 @@ static int write_into(size_t cap, int which, size_t *len)
         .msg = {.tid = tid, .method = STUN_ALLOCATE}
     };
     struct turn_reply reply = {.mapped = peer,
-                               .relayed = peer,
+                               .relayed = {peer, peer},
+                               .missing = {.family = ADDR_IP6, .code = 508},
+                               .missing_reason = "None",
                                .peer = peer,
                                .has_lifetime = true,
                                .has_connection_id = true,

@@ -67,7 +67,7 @@ static void a_session_tells_its_age_and_its_peers(void **state)
     assert_true(turn_server_session(b->s, b->now_ms + 7000, id, &got));
     assert_true(slice_eq(got.username, slice_str("turn")));
     assert_int_equal(got.age_ms, 7000);
-    assert_int_equal(got.left_ms, 593000);
+    assert_int_equal(got.relay[0].left_ms, 593000);
     assert_int_equal(got.permissions, 1);
     assert_int_equal(got.peers, 1);
     struct turn_session_peer p;

@@ -115,9 +115,11 @@ static void take(struct bench *b, const struct turn_action *a)
         answer_key(b, a);
     }
     if (a->what == TURN_DO_RELAY_OPEN && b->opens) {
-        struct addr at = bench_addr("198.51.100.1");
+        bool is_ip6 = a->open.family == ADDR_IP6;
+        struct addr at = bench_addr(is_ip6 ? "2001:db8::1" : "198.51.100.1");
         at.port = b->relay_port++;
-        turn_server_relay_opened(b->s, b->now_ms, a->relay, &at);
+        turn_server_relay_opened(b->s, b->now_ms, a->relay,
+                                 a->open.family == b->no_family ? NULL : &at);
     }
     assert(b->n_did < BENCH_ACTIONS);
     b->did[b->n_did++] = *a;

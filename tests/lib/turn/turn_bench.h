@@ -23,6 +23,7 @@ struct bench {
     uint32_t next_tid;
     uint16_t relay_port;
     bool opens;        /* relays open at once */
+    uint8_t no_family; /* of which none can be opened */
     bool answers_late; /* the test answers FIND_KEY */
     struct turn_action did[BENCH_ACTIONS];
     size_t n_did;
