@@ -8,6 +8,7 @@
 #include "lib/tls/tls.h"
 
 #include "cmd/edge/ctl.h"
+#include "cmd/edge/limits.h"
 #include "cmd/edge/users.h"
 
 static const struct conf_option options[] = {
@@ -135,6 +136,34 @@ static const struct conf_option options[] = {
      .max = 1000,
      .preset = "16",
      .help = "peers' TCP connections of one allocation that wait for ConnectionBind"},
+    {.name = "max-peers-per-user",
+     .type = CONF_NUMBER,
+     .min = 0,
+     .max = 1000000,
+     .preset = "1000",
+     .help = "peers' TCP connections of one user, on all his allocations; 0: any"},
+    {.name = "max-unbound-per-user",
+     .type = CONF_NUMBER,
+     .min = 0,
+     .max = 1000000,
+     .preset = "100",
+     .help = "of those, the ones that wait for ConnectionBind; 0: any"},
+    {.name = "max-peers-in-all",
+     .type = CONF_NUMBER,
+     .min = 1,
+     .max = 1000000,
+     .preset = "2000",
+     .help = "peers' TCP connections, in all"},
+    {.name = "tcp-connect",
+     .type = CONF_BOOL,
+     .preset = "off",
+     .help = "clients may connect to peers (Connect), not only wait for them on TCP relays"},
+    {.name = "max-connects",
+     .type = CONF_NUMBER,
+     .min = 0,
+     .max = 1000000,
+     .preset = "20",
+     .help = "Connects of one user in a second, so that nobody scans ports; 0: any"},
     {.name = "max-permissions",
      .type = CONF_NUMBER,
      .min = 1,
@@ -152,7 +181,27 @@ static const struct conf_option options[] = {
      .min = 0,
      .max = 1000000,
      .preset = "200",
-     .help = "answers a second over UDP to one address that has not shown a password; 0: any"},
+     .help = "answers a second over UDP to one network that has not shown a password; 0: any"},
+    {.name = "max-failures",
+     .type = CONF_NUMBER,
+     .min = 0,
+     .max = 1000000,
+     .preset = "50",
+     .help = "wrong names and passwords a second from one network; 0: any"},
+    {.name = "network-ip4",
+     .type = CONF_NUMBER,
+     .min = 8,
+     .max = 32,
+     .unit = "bits",
+     .preset = "24",
+     .help = "addresses that have these in common are one network, where limits are by network"},
+    {.name = "network-ip6",
+     .type = CONF_NUMBER,
+     .min = 16,
+     .max = 128,
+     .unit = "bits",
+     .preset = "56",
+     .help = "the same for IPv6"},
     {.name = "max-lifetime",
      .type = CONF_NUMBER,
      .min = 600,
@@ -222,10 +271,6 @@ const struct conf_program edge_program = {
     .name = "causeway-edge",
     .summary = "TURN server with TCP relays (RFC 8656, RFC 6062)",
     .options = options,
-};
-
-enum {
-    LIFETIME_DEFAULT_S = 600 /* RFC 8656 3.2 */
 };
 
 bool edge_conf_add_own(struct edge_conf *e, const struct addr *a)
@@ -397,32 +442,6 @@ static uint32_t number(const struct conf *c, const char *name)
     return (uint32_t)conf_number(c, name);
 }
 
-static bool read_limits(struct edge_conf *e, struct conf *c)
-{
-    struct turn_config *s = &e->run.server;
-    s->max_allocations = number(c, "max-allocations");
-    s->max_per_user = number(c, "max-per-user");
-    s->max_connections = number(c, "max-peers");
-    s->max_unbound = number(c, "max-unbound");
-    s->max_permissions = number(c, "max-permissions");
-    s->max_channels = number(c, "max-channels");
-    s->max_unproven_per_s = number(c, "max-answers");
-    s->lifetime_default_s = LIFETIME_DEFAULT_S;
-    s->lifetime_max_s = number(c, "max-lifetime");
-    s->nonce_life_s = number(c, "nonce-life");
-    s->tcp_accept_any = conf_choice(c, "tcp-accept") == 1;
-    e->run.max_connections = number(c, "max-connections");
-    e->run.idle_s = number(c, "idle");
-    s->realms[0] = slice_str(conf_text(c, "realm", 0));
-    s->n_realms = 1;
-    s->software = slice_str("Causeway");
-    if (s->realms[0].len == 0 || s->realms[0].len > 128) {
-        conf_fail(c, "realm", 0, "must have 1 to 128 bytes");
-        return false;
-    }
-    return true;
-}
-
 static bool read_control(struct edge_conf *e, struct conf *c)
 {
     const char *path = conf_text(c, "control", 0);
@@ -500,7 +519,7 @@ bool edge_conf_read(struct edge_conf *e, struct conf *c)
     };
     e->run.log = &e->log;
     e->run.server.policy = &e->policy;
-    return read_listen(e, c) && read_relays(e, c) && read_limits(e, c) && read_control(e, c) &&
+    return read_listen(e, c) && read_relays(e, c) && limits_read(e, c) && read_control(e, c) &&
            read_metrics(e, c) && read_rights(e, c) &&
            read_nets(c, "peer-allow", e->policy.allow, &e->policy.n_allow) &&
            read_nets(c, "peer-deny", e->policy.deny, &e->policy.n_deny) && read_tls(e, c) &&

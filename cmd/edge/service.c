@@ -147,8 +147,12 @@ static void on_hangup(int signo, void *ctx)
 static void check_descriptors(const struct edge_conf *e)
 {
     uint64_t have = io_raise_descriptors();
-    /* Each client's connection, each relay with a port kept and a pipe, a few of our own. */
-    uint64_t want = e->run.max_connections + 4ull * e->run.server.max_allocations + 64;
+    const struct turn_config *s = &e->run.server;
+    /* Each client's connection, each relay with a port kept, both ends of each pipe, and a few
+     * of our own. */
+    uint64_t pipes = (uint64_t)s->max_allocations * s->max_connections;
+    pipes = pipes < s->tcp.in_all ? pipes : s->tcp.in_all;
+    uint64_t want = e->run.max_connections + 2ull * s->max_allocations + 2 * pipes + 64;
     if (have < want) {
         LOG(&e->log, LOG_WARN, "few-descriptors", LOG_N("have", have), LOG_N("want", want),
             LOG_S("hint", "raise the limit (ulimit -Hn, LimitNOFILE), or lower max-connections "

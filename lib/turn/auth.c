@@ -83,7 +83,7 @@ static void auth_finish(struct turn_server *s, struct call *c, const struct turn
 {
     const struct stun_key *key = key_that_fits(c, keys);
     if (!key) {
-        s->stats.auth_failures_total++;
+        quota_count_failure(s, &c->conn->client);
         challenge(s, c, 401, keys->n > 0 ? "wrong password" : "no such user");
         return;
     }
@@ -134,6 +134,21 @@ static void park(struct turn_server *s, const struct call *c)
     a->key.username = slice_of(p->frame + (c->req.username.p - raw.p), c->req.username.len);
 }
 
+/* Somebody near this client tries passwords. No 401: the client may be another, and right. Over
+ * UDP it asks again by itself, in half a second; over TCP it is told to (RFC 8489 14.8). */
+static void drop_guess(struct turn_server *s, struct call *c)
+{
+    static const char why[] = "too many wrong passwords from one network";
+    if (c->conn->transport != TURN_UDP) {
+        reply_error(s, c, 500, why);
+        return;
+    }
+    struct turn_report *out = report_put(s, "deny", why, NULL);
+    out->client = c->conn->client;
+    out->is_noise = true;
+    s->stats.denied_total++;
+}
+
 void auth_begin(struct turn_server *s, struct call *c)
 {
     const struct turn_req *r = &c->req;
@@ -146,12 +161,16 @@ void auth_begin(struct turn_server *s, struct call *c)
         return;
     }
     if (r->username.len > USERNAME_KEPT || !slice_eq(r->realm, realm_of(s, c))) {
-        s->stats.auth_failures_total++;
+        quota_count_failure(s, &c->conn->client);
         challenge(s, c, 401, "no such user");
         return;
     }
     if (c->alloc && user_is(c->alloc->user, c) && s->now_ms < c->alloc->key_until_ms) {
         auth_by_alloc(s, c);
+        return;
+    }
+    if (!quota_may_try(s, &c->conn->client)) {
+        drop_guess(s, c);
         return;
     }
     park(s, c);

@@ -22,7 +22,6 @@ enum {
     PARKED_MAX = 64,     /* requests that wait for a key */
     FRAME_KEPT = 2048,   /* bytes of such a request */
     REPLY_MAX = 2048,
-    RATE_SLOTS = 4096,
     ANSWER_METHODS = 8, /* what is counted: reply.c has the tables */
     ANSWER_CODES = 32
 };
@@ -65,6 +64,7 @@ struct user { /* quota.c */
     uint8_t name[USERNAME_KEPT];
     size_t name_len;
     uint32_t n_allocs; /* relays, and ports kept */
+    uint32_t n_peers, n_unbound;
 };
 
 enum relay_state {
@@ -163,11 +163,6 @@ struct parked { /* auth.c: a request that waits for a key */
     uint8_t frame[FRAME_KEPT];
 };
 
-struct rate { /* rate.c */
-    uint64_t window_s;
-    uint32_t n;
-};
-
 struct turn_server {
     struct turn_config cfg;
     struct turn_env env;
@@ -183,8 +178,7 @@ struct turn_server {
     struct stun_tid next_tid; /* of our indications */
     uint64_t now_ms;          /* of the input being handled */
     struct turn_stats stats;
-    uint8_t rate_secret[16];
-    struct rate rates[RATE_SLOTS];
+    struct rates answers_by_prefix, failures_by_prefix, connects_by_user;
     uint64_t answers[ANSWER_METHODS][ANSWER_CODES];
     bool is_draining;
 };
@@ -229,10 +223,6 @@ struct turn_report *report_put(struct turn_server *s, const char *event, const c
 void auth_begin(struct turn_server *s, struct call *c);
 void auth_drop_conn(struct turn_server *s, turn_id conn);
 
-/* rate.c */
-/* Counts an answer over UDP to one who has not authenticated; false: it must not go out. */
-bool rate_pass(struct turn_server *s, const struct addr *client);
-
 /* quota.c */
 /* Counts one more allocation, or port kept, of the user. NULL, and the code to answer with,
  * beyond a limit. */
@@ -242,6 +232,20 @@ bool user_take_more(const struct turn_server *s, struct user *u);
 void user_give(struct turn_server *s, struct user *u);
 /* Is it who signs this call? Names are told apart by their realms. */
 bool user_is(const struct user *u, const struct call *c);
+/* NULL: `a` may have one more TCP connection that is not bound yet. Otherwise why not, and the
+ * code to answer with. */
+const char *quota_refuses_peer(const struct turn_server *s, const struct alloc *a,
+                               uint16_t *code);
+/* Keeps the counts; once for each connection and each change of whether it is bound. */
+void quota_count_peer(struct alloc *a, int more);
+void quota_count_unbound(struct turn_server *s, struct alloc *a, int more);
+/* Counts a Connect of the user in this second; false: too many. */
+bool quota_pass_connect(struct turn_server *s, const struct user *u);
+/* Counts an answer over UDP to one who has not authenticated; false: it must not go out. */
+bool quota_pass_answer(struct turn_server *s, const struct addr *client);
+/* False: there were too many wrong passwords from around there in this second. */
+bool quota_may_try(const struct turn_server *s, const struct addr *client);
+void quota_count_failure(struct turn_server *s, const struct addr *client);
 
 /* relay.c */
 turn_id relay_id(const struct turn_server *s, const struct relay *r);

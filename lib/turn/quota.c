@@ -1,4 +1,4 @@
-/* How many allocations there may be, in all and of one user. */
+/* How many there may be, and how often: allocations, peers' TCP connections, answers. */
 #include "lib/base/crypto.h"
 
 #include "lib/turn/core.h"
@@ -52,4 +52,77 @@ bool user_is(const struct user *u, const struct call *c)
 {
     return u->realm == c->conn->realm &&
            slice_eq(c->req.username, slice_of(u->name, u->name_len));
+}
+
+const char *quota_refuses_peer(const struct turn_server *s, const struct alloc *a,
+                               uint16_t *code)
+{
+    const struct turn_tcp_quota *q = &s->cfg.tcp;
+    *code = 508;
+    if (a->n_peers >= s->cfg.max_connections || a->n_unbound >= s->cfg.max_unbound) {
+        return "too many TCP connections";
+    }
+    if (s->peers.n_live == s->peers.cap) {
+        return "too many TCP connections in all";
+    }
+    *code = 486;
+    if ((q->per_user && a->user->n_peers >= q->per_user) ||
+        (q->unbound_per_user && a->user->n_unbound >= q->unbound_per_user)) {
+        return "too many TCP connections of the user";
+    }
+    return NULL;
+}
+
+static uint32_t moved(uint32_t n, int more)
+{
+    return more > 0 ? n + 1 : n - 1;
+}
+
+void quota_count_peer(struct alloc *a, int more)
+{
+    a->n_peers = moved(a->n_peers, more);
+    a->user->n_peers = moved(a->user->n_peers, more);
+}
+
+void quota_count_unbound(struct turn_server *s, struct alloc *a, int more)
+{
+    a->n_unbound = moved(a->n_unbound, more);
+    a->user->n_unbound = moved(a->user->n_unbound, more);
+    s->stats.tcp_unbound = more > 0 ? s->stats.tcp_unbound + 1 : s->stats.tcp_unbound - 1;
+}
+
+/* Outlives the user's allocations: to end one and make another gives nothing back. */
+bool quota_pass_connect(struct turn_server *s, const struct user *u)
+{
+    return rates_pass(&s->connects_by_user, slice_of(u->digest, sizeof u->digest), s->now_ms,
+                      s->cfg.tcp.connects_per_s);
+}
+
+/* So that the server is of little use to flood somebody in whose name requests are sent. */
+bool quota_pass_answer(struct turn_server *s, const struct addr *client)
+{
+    struct rate_key key = rate_key_of(client, s->cfg.rate_prefix);
+    if (rates_pass(&s->answers_by_prefix, slice_of(key.b, sizeof key.b), s->now_ms,
+                   s->cfg.max_unproven_per_s)) {
+        return true;
+    }
+    struct turn_report *out = report_put(s, "deny", "too many answers to one network", NULL);
+    out->client = *client;
+    out->is_noise = true;
+    return false;
+}
+
+bool quota_may_try(const struct turn_server *s, const struct addr *client)
+{
+    struct rate_key key = rate_key_of(client, s->cfg.rate_prefix);
+    return rates_left(&s->failures_by_prefix, slice_of(key.b, sizeof key.b), s->now_ms,
+                      s->cfg.max_failures_per_s);
+}
+
+void quota_count_failure(struct turn_server *s, const struct addr *client)
+{
+    struct rate_key key = rate_key_of(client, s->cfg.rate_prefix);
+    s->stats.auth_failures_total++;
+    (void)rates_pass(&s->failures_by_prefix, slice_of(key.b, sizeof key.b), s->now_ms,
+                     s->cfg.max_failures_per_s);
 }

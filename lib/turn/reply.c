@@ -120,7 +120,7 @@ static void reply_put(struct turn_server *s, const struct call *c, struct turn_r
     /* A datagram's source is not proven before it is signed: what goes there unasked for must
      * be little, and seldom. */
     reply->is_terse = !c->key && !c->conn->is_proven;
-    if (reply->is_terse && !rate_pass(s, &c->conn->client)) {
+    if (reply->is_terse && !quota_pass_answer(s, &c->conn->client)) {
         return;
     }
     reply->software = s->cfg.software;

@@ -6,6 +6,12 @@
 
 #include "lib/turn/core.h"
 
+static size_t max_peers(const struct turn_config *cfg)
+{
+    size_t most = (size_t)cfg->max_allocations * cfg->max_connections;
+    return cfg->tcp.in_all && cfg->tcp.in_all < most ? cfg->tcp.in_all : most;
+}
+
 /* One row for each pool and each map: how many, and what of. */
 static int make_pools(struct turn_server *s)
 {
@@ -20,7 +26,7 @@ static int make_pools(struct turn_server *s)
               : pool_init(&s->chans, n * s->cfg.max_channels, sizeof(struct chan), KIND_CHAN);
     err =
         err ? err
-            : pool_init(&s->peers, n * s->cfg.max_connections, sizeof(struct peer), KIND_PEER);
+            : pool_init(&s->peers, max_peers(&s->cfg), sizeof(struct peer), KIND_PEER);
     return err ? err : pool_init(&s->parked, PARKED_MAX, sizeof(struct parked), KIND_PARKED);
 }
 
@@ -86,7 +92,11 @@ int turn_server_new(struct turn_server **out, const struct turn_config *cfg,
     s->env = *env;
     s->next_tid.len = 12;
     env->random(s->next_tid.b, s->next_tid.len, env->ctx);
-    env->random(s->rate_secret, sizeof s->rate_secret, env->ctx);
+    struct rates *rates[] = {&s->answers_by_prefix, &s->failures_by_prefix,
+                             &s->connects_by_user};
+    for (size_t i = 0; i < sizeof rates / sizeof *rates; i++) {
+        env->random(rates[i]->secret, sizeof rates[i]->secret, env->ctx);
+    }
     int err = keep_realms(s);
     err = err ? err : keep_text(&s->cfg.software, s->software);
     err = err ? err : make_pools(s);

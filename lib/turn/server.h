@@ -6,6 +6,7 @@
 
 #include "lib/stun/msg.h"
 #include "lib/turn/policy.h"
+#include "lib/turn/rate.h"
 
 struct turn_dialect;
 struct turn_server;
@@ -25,6 +26,14 @@ enum turn_transport {
     TURN_TCP = 6
 };
 
+struct turn_tcp_quota { /* of peers' TCP connections, beside an allocation's own; 0: any number
+                         */
+    uint32_t in_all;    /* 0: as many as all allocations may have */
+    uint32_t per_user, unbound_per_user;
+    uint32_t connects_per_s; /* Connect requests of one user */
+    bool is_passive;         /* clients may not Connect: peers come to them */
+};
+
 struct turn_config {
     struct slice realms[TURN_REALMS_MAX]; /* the first one is the default; no two alike */
     uint8_t n_realms;                     /* at least 1 */
@@ -34,9 +43,12 @@ struct turn_config {
     uint32_t max_allocations, max_per_user;
     uint32_t max_unbound; /* TCP peer connections waiting for ConnectionBind, an allocation */
     uint32_t max_connections; /* TCP peer connections of an allocation, bound ones too */
+    struct turn_tcp_quota tcp;
     uint32_t max_permissions, max_channels; /* of an allocation */
-    uint32_t
-        max_unproven_per_s; /* answers over UDP to one address without credentials; 0: any */
+    /* A second and source prefix, 0: any number. Answers over UDP to those without credentials;
+     * wrong names and passwords, beyond which nobody's key is looked up for that prefix. */
+    uint32_t max_unproven_per_s, max_failures_per_s;
+    struct rate_prefix rate_prefix;
     uint32_t lifetime_default_s, lifetime_max_s;
     uint8_t worker;            /* index, carried in CONNECTION-IDs */
     bool tcp_accept_any;       /* peers may connect to a TCP relay without a permission */

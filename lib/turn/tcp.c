@@ -27,26 +27,24 @@ static uint32_t new_cid(struct turn_server *s)
 /* The one place that changes a connection's state. */
 static void set_state(struct turn_server *s, struct peer *p, enum peer_state state)
 {
-    uint32_t was = p->state != PEER_BOUND, is = state != PEER_BOUND;
+    bool was = p->state != PEER_BOUND, is = state != PEER_BOUND;
     p->state = state;
-    p->alloc->n_unbound = p->alloc->n_unbound - was + is;
+    if (was != is) {
+        quota_count_unbound(s, p->alloc, is ? 1 : -1);
+    }
     if (state == PEER_BOUND) {
         timerq_clear(&s->timers, &p->timer);
     } else {
         timer_set(s, &p->timer, TIMER_PEER,
                   state == PEER_CONNECTING ? CONNECT_WAIT_S : BIND_WAIT_S);
     }
-    s->stats.tcp_unbound = s->stats.tcp_unbound - was + is;
 }
 
+/* There must be room: quota_refuses_peer() says so. */
 static struct peer *peer_new(struct turn_server *s, struct alloc *a, const struct addr *addr,
                              enum peer_state state)
 {
-    bool fits = a->n_peers < s->cfg.max_connections && a->n_unbound < s->cfg.max_unbound;
-    struct peer *p = fits ? pool_take(&s->peers) : NULL;
-    if (!p) {
-        return NULL;
-    }
+    struct peer *p = pool_take(&s->peers);
     p->alloc = a;
     p->addr = *addr;
     p->cid = new_cid(s);
@@ -59,7 +57,7 @@ static struct peer *peer_new(struct turn_server *s, struct alloc *a, const struc
         p->next->at = &p->next;
     }
     a->peers = p;
-    a->n_peers++;
+    quota_count_peer(a, 1);
     p->state = PEER_BOUND;
     set_state(s, p, state);
     return p;
@@ -76,7 +74,7 @@ static void peer_forget(struct turn_server *s, struct peer *p)
     if (p->next) {
         p->next->at = p->at;
     }
-    p->alloc->n_peers--;
+    quota_count_peer(p->alloc, -1);
     pool_give(&s->peers, p);
 }
 
@@ -95,9 +93,9 @@ void tcp_end(struct turn_server *s, struct peer *p, const char *why)
     peer_forget(s, p);
 }
 
-static uint16_t check(const struct turn_server *s, const struct call *c, const char **why)
+static uint16_t check(struct turn_server *s, const struct call *c, const char **why)
 {
-    uint16_t code;
+    uint16_t code = 0;
     *why = "no allocation";
     if (!c->alloc || !c->alloc->is_open) {
         return 437;
@@ -106,11 +104,21 @@ static uint16_t check(const struct turn_server *s, const struct call *c, const c
     if (c->alloc->transport != TURN_TCP || !c->req.has_peer) {
         return 400;
     }
+    *why = "Connect is switched off"; /* RFC 6062 5.2: forbidden by policy */
+    if (s->cfg.tcp.is_passive) {
+        return 403;
+    }
     *why = "connected to this peer already";
     if (peer_of_addr(s, c->alloc, &c->req.peer)) {
         return 446;
     }
+    /* Those that are refused count as well: who scans learns from a refusal, too. */
+    *why = "too many Connects of the user";
+    if (!quota_pass_connect(s, c->alloc->user)) {
+        return 486;
+    }
     *why = peer_refused(s, c->alloc, &c->req.peer, &code);
+    *why = *why ? *why : quota_refuses_peer(s, c->alloc, &code);
     return *why ? code : 0;
 }
 
@@ -123,10 +131,6 @@ void tcp_request(struct turn_server *s, struct call *c)
         return;
     }
     struct peer *p = peer_new(s, c->alloc, &c->req.peer, PEER_CONNECTING);
-    if (!p) {
-        reply_error(s, c, 508, "too many TCP connections");
-        return;
-    }
     p->tid = c->req.msg.tid;
     struct turn_action *out = action_put(s, TURN_DO_TCP_CONNECT);
     out->relay = relay_id(s, relay_of(c->alloc, p->addr.family));
@@ -193,10 +197,11 @@ turn_id turn_server_tcp_accepted(struct turn_server *s, uint64_t now_ms, turn_id
     if (peer_of_addr(s, a, peer)) {
         return refuse(s, a, peer, "connected already");
     }
-    struct peer *p = peer_new(s, a, peer, PEER_WAITING);
-    if (!p) {
-        return refuse(s, a, peer, "too many TCP connections");
+    why = quota_refuses_peer(s, a, &code);
+    if (why) {
+        return refuse(s, a, peer, why);
     }
+    struct peer *p = peer_new(s, a, peer, PEER_WAITING);
     attempt_send(s, p);
     report_peer(s, "attempt", NULL, p);
     return pool_id(&s->peers, p);

@@ -105,7 +105,7 @@ def show_defaults(argv, program):
     for line in run(argv, "--show-defaults").splitlines():
         head = re.match(r"#(\[\w+\.NAME\])$", line)
         section = head[1] + " " if head else section
-        m = re.match(r"(#?)([a-z][a-z-]*) = ?(.*)$", line)
+        m = re.match(r"(#?)([a-z][a-z0-9-]*) = ?(.*)$", line)
         if m:
             # Those of a section are examples: they stand there as comments.
             keys[section + m[2]] = m[3] or None if section or not m[1] else None
@@ -113,7 +113,7 @@ def show_defaults(argv, program):
     common = ("check", "show-defaults", "version", "config")
     want = {}
     for tag, fact in program.items():
-        m = re.match(r"(?:--|(?=\[))((?:\[\w+\.NAME\] )?[a-z-]+)", tag)
+        m = re.match(r"(?:--|(?=\[))((?:\[\w+\.NAME\] )?[a-z0-9-]+)", tag)
         if m and m[1] not in common:
             want[m[1]] = fact["default"]
     for key in sorted(want.keys() ^ keys.keys()):

@@ -281,25 +281,10 @@ static void want_attempt(struct model *m, struct m_link *l)
     }
 }
 
-static bool link_fits(struct model *m, const struct m_alloc *a, const struct addr *peer)
-{
-    size_t n = 0, n_unbound = 0;
-    for (size_t i = 0; i < MODEL_LINKS; i++) {
-        const struct m_link *l = &m->links[i];
-        if (l->alloc == a) {
-            n++;
-            n_unbound += l->state != LINK_BOUND;
-        }
-        if (l->alloc == a && addr_eq(&l->peer, peer)) {
-            return false;
-        }
-    }
-    return n < m->cfg.max_connections && n_unbound < m->cfg.max_unbound;
-}
-
 struct m_link *model_new_link(struct model *m, struct m_alloc *a, const struct addr *peer)
 {
-    for (size_t i = 0; i < MODEL_LINKS && link_fits(m, a, peer); i++) {
+    bool fits = !model_has_link(m, a, peer) && model_link_fits(m, a);
+    for (size_t i = 0; i < MODEL_LINKS && fits; i++) {
         if (!m->links[i].alloc) {
             m->links[i] = (struct m_link){
                 .alloc = a, .peer = *peer, .expires_ms = m->now_ms + 30 * SECOND};

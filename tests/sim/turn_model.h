@@ -148,6 +148,11 @@ struct m_parked {
     struct frame frame;
 };
 
+struct m_rates { /* of one second */
+    uint64_t at_s;
+    uint32_t connects[MODEL_USERS], failures[256];
+};
+
 struct act {
     struct turn_action a;
     bool is_seen;
@@ -177,7 +182,8 @@ struct model {
     size_t n_acts, n_bytes;
     uint8_t bytes[MODEL_BYTES]; /* the bodies of `acts` */
     uint64_t unproven_at_s; /* the second that these are of: answers over UDP to nobody known */
-    uint32_t unproven_all, unproven[256]; /* by the last byte of the client's address */
+    uint32_t unproven_all, unproven[256]; /* by the client's prefix */
+    struct m_rates rates;
     bool crypto_failed;     /* in this event: an answer may be missing, or be a refusal */
     bool keeps_permissions; /* a planted fault of the model's own */
     uint64_t count[COUNT_ALL];
@@ -245,3 +251,9 @@ void model_check_numbers(struct model *m);
 /* NULL: one more would be one too many. */
 struct m_link *model_new_link(struct model *m, struct m_alloc *a, const struct addr *peer);
 void model_judge(struct model *m, const struct frame *f, bool key_is_right, uint64_t until_ms);
+uint8_t model_prefix(const struct model *m, const struct turn_conn *c);
+bool model_has_link(const struct model *m, const struct m_alloc *a, const struct addr *peer);
+bool model_link_fits(struct model *m, const struct m_alloc *a);
+bool model_may_connect(struct model *m, uint8_t user); /* counts it */
+void model_failed(struct model *m, const struct turn_conn *c);
+bool model_may_try(struct model *m, const struct turn_conn *c);

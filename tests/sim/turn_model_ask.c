@@ -34,8 +34,8 @@ static bool is_muted(struct model *m, const struct frame *f)
         return true;
     }
     m->unproven_all++;
-    if (++m->unproven[f->conn.client.ip[3]] > most) {
-        model_fault(m, "too many answers to an address that has proven nothing");
+    if (++m->unproven[model_prefix(m, &f->conn)] > most) {
+        model_fault(m, "too many answers to a network that has proven nothing");
     }
     return false;
 }
@@ -336,8 +336,9 @@ static void judge_channel(struct model *m, const struct frame *f, struct m_alloc
 static void judge_connect(struct model *m, const struct frame *f, struct m_alloc *a)
 {
     const struct ask_facts *q = &f->facts;
-    bool may = a && a->is_open && a->transport == TURN_TCP && q->n_peers > 0 &&
-               may_reach(m, a, &q->peer[0]);
+    bool is_new = a && a->is_open && a->transport == TURN_TCP && q->n_peers > 0 &&
+                  !m->cfg.tcp.is_passive && !model_has_link(m, a, &q->peer[0]);
+    bool may = is_new && model_may_connect(m, q->user) && may_reach(m, a, &q->peer[0]);
     struct m_link *l = may ? model_new_link(m, a, &q->peer[0]) : NULL;
     if (!l) {
         deny(m, f);
@@ -411,6 +412,11 @@ void model_judge(struct model *m, const struct frame *f, bool key_is_right, uint
     const struct ask_facts *q = &f->facts;
     struct m_alloc *a = model_alloc_of(m, &f->conn);
     bool is_known = key_is_right && (q->cred == CRED_GOOD || q->cred == CRED_FORGED_NONCE);
+    bool is_failure = q->cred == CRED_WRONG_REALM ||
+                      (!is_known && q->cred != CRED_NONE && q->cred != CRED_NO_NONCE);
+    if (is_failure) {
+        model_failed(m, &f->conn);
+    }
     if (is_refused(m, f, &is_known) || !is_known || q->cred != CRED_GOOD) {
         if (is_known) {
             deny(m, f);
@@ -466,6 +472,18 @@ static void judge_request(struct model *m, const struct frame *f)
 {
     const struct ask_facts *q = &f->facts;
     struct stun_msg out;
+    struct m_alloc *a = model_alloc_of(m, &f->conn);
+    bool has_key = a && a->user == q->user && m->now_ms < a->key_until_ms;
+    bool wants_key = q->method != STUN_BINDING && q->cred != CRED_NONE &&
+                     q->cred != CRED_NO_NONCE && q->cred != CRED_WRONG_REALM && !has_key;
+    if (wants_key && !model_may_try(m, &f->conn)) {
+        /* A FIND_KEY stays unseen, and so is a fault. */
+        m->count[COUNT_HUSHED]++;
+        if (f->conn.transport == TURN_TCP) {
+            model_want_error(m, &f->conn, q->method, &q->tid);
+        }
+        return;
+    }
     struct act *act = model_take(m, TURN_DO_FIND_KEY, 0);
     if (act) {
         park(m, act, f);
@@ -485,11 +503,9 @@ static void judge_request(struct model *m, const struct frame *f)
         m->count[COUNT_BINDING]++;
         return;
     }
-    struct m_alloc *a = model_alloc_of(m, &f->conn);
-    bool has_key = a && a->user == q->user && m->now_ms < a->key_until_ms;
     if (q->cred == CRED_NONE) {
         m->count[COUNT_CHALLENGE]++;
-    } else if (!has_key && q->cred != CRED_NO_NONCE && q->cred != CRED_WRONG_REALM) {
+    } else if (wants_key) {
         size_t n_parked = 0;
         for (size_t i = 0; i < MODEL_PARKED; i++) {
             n_parked += m->parked[i].ticket != 0;
@@ -497,6 +513,8 @@ static void judge_request(struct model *m, const struct frame *f)
         if (n_parked < 64) {
             model_fault(m, "FIND_KEY is missing");
         }
+        deny_unproven(m, f);
+        return;
     }
     model_judge(m, f, has_key, a ? a->key_until_ms : 0);
 }

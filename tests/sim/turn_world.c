@@ -120,7 +120,8 @@ static bool tamper(struct world *w, struct turn_action *a)
 /* Now and then libcrypto runs out of memory; not where silence may have another reason. */
 static void before_input(struct world *w)
 {
-    bool fails = world_chance(w, 2) && w->m.cfg.max_unproven_per_s == 0;
+    bool fails = world_chance(w, 2) && w->m.cfg.max_unproven_per_s == 0 &&
+                 w->m.cfg.max_failures_per_s == 0;
     alloc_fault_crypto_at(fails ? 1 + world_pick(w, 30) : 0);
 }
 

@@ -75,6 +75,12 @@ static void make_clients(struct world *w)
     }
 }
 
+/* 0, which is none, but for `percent` of the worlds. */
+static uint32_t pick_limit(struct world *w, uint32_t percent, uint32_t most)
+{
+    return world_chance(w, percent) ? 1 + world_pick(w, most) : 0;
+}
+
 static struct turn_config make_config(struct world *w)
 {
     struct turn_config cfg = {.realms = {slice_str("sim.example")},
@@ -95,6 +101,13 @@ static struct turn_config make_config(struct world *w)
                               .relay_ip6 = world_chance(w, 60),
                               .policy = &w->policy};
     cfg.relay_ip4 = !cfg.relay_ip6 || world_chance(w, 90);
+    cfg.tcp = (struct turn_tcp_quota){.in_all = pick_limit(w, 40, MODEL_LINKS),
+                                      .per_user = pick_limit(w, 50, 8),
+                                      .unbound_per_user = pick_limit(w, 50, 4),
+                                      .connects_per_s = pick_limit(w, 50, 3),
+                                      .is_passive = world_chance(w, 5)};
+    cfg.max_failures_per_s = pick_limit(w, 40, 4);
+    cfg.rate_prefix.ip4_bits = world_chance(w, 50) ? 32 : 0;
     if (world_chance(w, 30)) {
         cfg.external_ip = (struct addr){
             .family = ADDR_IP4, .ip = {203, 0, 113, 7}
@@ -139,6 +152,9 @@ void world_start(struct world *w, const struct sim_plan *plan)
     w->m.cfg = make_config(w);
     struct turn_config cfg = w->m.cfg;
     cfg.max_per_user += plan->plant == PLANT_QUOTA;
+    cfg.tcp.per_user += cfg.tcp.per_user && plan->plant == PLANT_USER_PEERS;
+    cfg.tcp.connects_per_s += cfg.tcp.connects_per_s && plan->plant == PLANT_CONNECT_RATE;
+    cfg.max_failures_per_s += cfg.max_failures_per_s && plan->plant == PLANT_GUESSES;
     make_users(w);
     make_clients(w);
     make_server(w, &cfg);

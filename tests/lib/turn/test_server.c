@@ -106,27 +106,28 @@ static void ten_answers(struct turn_config *cfg)
     cfg->max_unproven_per_s = 10;
 }
 
-static void an_address_gets_few_answers_until_it_authenticates(void **state)
+static void a_network_gets_few_answers_until_it_authenticates(void **state)
 {
     struct bench *b = *state;
-    struct turn_conn victim = bench_udp("192.0.2.7:1"), other = bench_udp("192.0.2.8:1");
+    struct turn_conn victim = bench_udp("192.0.2.7:1"), other = bench_udp("192.0.3.8:1");
     bench_stop(b);
     bench_start(b, ten_answers);
     b->now_ms = 5000;
     assert_int_equal(bench_allocate(b, &victim, TURN_UDP), 0);
     for (int i = 0; i < 9; i++) {
         victim.client.port++;
+        victim.client.ip[3]++;
         assert_true(answer_to_bare(b, &victim, i % 2 ? STUN_BINDING : STUN_ALLOCATE) > 0);
     }
     assert_int_equal(answer_to_bare(b, &victim, STUN_BINDING), 0);
     assert_int_equal(answer_to_bare(b, &victim, STUN_ALLOCATE), 0);
     const struct turn_action *told = bench_did(b, TURN_DO_REPORT, 0);
     assert_true(told && told->report.is_noise && addr_eq(&told->report.client, &victim.client));
-    /* Others are not touched by it: another address, TCP, and those with a password. */
+    /* Others are not touched by it: another network, TCP, and those with a password. */
     struct turn_conn tcp = bench_tcp(1);
     assert_true(answer_to_bare(b, &other, STUN_BINDING) > 0);
     assert_true(answer_to_bare(b, &tcp, STUN_BINDING) > 0);
-    victim.client.port = 1;
+    victim = bench_udp("192.0.2.7:1");
     assert_int_equal(bench_refresh(b, &victim, 600), 0);
     b->now_ms = 6000;
     assert_true(answer_to_bare(b, &victim, STUN_BINDING) > 0);
@@ -601,7 +602,7 @@ int main(void)
         T(lengths_are_those_of_the_capture),
         T(binding_tells_the_address),
         T(what_may_be_reflected_is_short),
-        T(an_address_gets_few_answers_until_it_authenticates),
+        T(a_network_gets_few_answers_until_it_authenticates),
         T(credentials_are_asked_for_and_checked),
         T(a_retransmission_gets_the_same_answer),
         T(allocate_refuses_what_the_rfcs_forbid),

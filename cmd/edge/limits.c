@@ -1,0 +1,50 @@
+/* How many and how often: the options that end in a number. */
+#include "cmd/edge/limits.h"
+
+enum {
+    LIFETIME_DEFAULT_S = 600 /* RFC 8656 3.2 */
+};
+
+static uint32_t number(const struct conf *c, const char *name)
+{
+    return (uint32_t)conf_number(c, name);
+}
+
+static void read_tcp(struct turn_tcp_quota *q, const struct conf *c)
+{
+    q->in_all = number(c, "max-peers-in-all");
+    q->per_user = number(c, "max-peers-per-user");
+    q->unbound_per_user = number(c, "max-unbound-per-user");
+    q->connects_per_s = number(c, "max-connects");
+    q->is_passive = !conf_bool(c, "tcp-connect");
+}
+
+bool limits_read(struct edge_conf *e, struct conf *c)
+{
+    struct turn_config *s = &e->run.server;
+    s->max_allocations = number(c, "max-allocations");
+    s->max_per_user = number(c, "max-per-user");
+    s->max_connections = number(c, "max-peers");
+    s->max_unbound = number(c, "max-unbound");
+    s->max_permissions = number(c, "max-permissions");
+    s->max_channels = number(c, "max-channels");
+    s->max_unproven_per_s = number(c, "max-answers");
+    s->max_failures_per_s = number(c, "max-failures");
+    s->rate_prefix.ip4_bits = (uint8_t)number(c, "network-ip4");
+    s->rate_prefix.ip6_bits = (uint8_t)number(c, "network-ip6");
+    read_tcp(&s->tcp, c);
+    s->lifetime_default_s = LIFETIME_DEFAULT_S;
+    s->lifetime_max_s = number(c, "max-lifetime");
+    s->nonce_life_s = number(c, "nonce-life");
+    s->tcp_accept_any = conf_choice(c, "tcp-accept") == 1;
+    e->run.max_connections = number(c, "max-connections");
+    e->run.idle_s = number(c, "idle");
+    s->realms[0] = slice_str(conf_text(c, "realm", 0));
+    s->n_realms = 1;
+    s->software = slice_str("Causeway");
+    if (s->realms[0].len == 0 || s->realms[0].len > 128) {
+        conf_fail(c, "realm", 0, "must have 1 to 128 bytes");
+        return false;
+    }
+    return true;
+}

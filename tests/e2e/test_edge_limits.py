@@ -1,0 +1,83 @@
+"""causeway-edge: what one user, one network and all together may have."""
+import contextlib
+import socket
+
+import pytest
+
+import turn_client as tc
+from conftest import TIMEOUT_S
+
+pytestmark = pytest.mark.sanitized
+EDGE, PEER = "127.0.0.2", "127.0.0.3"
+
+
+@pytest.fixture
+def edge(programs):
+    """start(*options): (the program, the edge's address)."""
+    def start(*more):
+        p = programs("edge", "--listen", f"{EDGE}:0", "--realm", "TANDBERG", "--user",
+                     "turn:secret", "--peer-allow", "127.0.0.0/8", "--log", "json", *more)
+        return p, (EDGE, int(p.wait_event("listening")["addr"].rsplit(":", 1)[1]))
+    return start
+
+
+@pytest.fixture
+def opened():
+    with contextlib.ExitStack() as stack:
+        yield lambda x: stack.enter_context(contextlib.closing(x))
+
+
+def listener_of(opened):
+    s = opened(socket.create_server((PEER, 0)))
+    s.settimeout(TIMEOUT_S)
+    return s
+
+
+def test_connect_is_off_unless_asked_for(edge, opened):
+    program, server = edge()
+    control, listener = opened(tc.Turn(server)), listener_of(opened)
+    relay = control.allocate()
+    assert control.connect_to(*listener.getsockname()).code == 403
+    program.wait_event("deny", why="Connect is switched off")
+    # Peers may come all the same.
+    assert control.permit(PEER) == 0
+    peer = opened(socket.create_connection(relay, TIMEOUT_S, (PEER, 0)))
+    assert control.recv().method == tc.CONNECTION_ATTEMPT
+    peer.close()
+
+
+def test_a_scan_of_ports_is_slowed_down(edge, opened):
+    _, server = edge("--tcp-connect", "--max-connects", "3")
+    control = opened(tc.Turn(server))
+    control.allocate()
+    codes = [control.connect_to("127.9.9.9", port).code for port in range(1, 30)]
+    # Three in a second; the loop may see the beginning of a few.
+    assert codes.count(486) >= 29 - 3 * 6 and codes.count(486) < 29
+
+
+def test_a_user_has_so_many_peers_on_all_relays(edge, opened):
+    program, server = edge("--tcp-accept", "any", "--max-peers-per-user", "3")
+    controls = [opened(tc.Turn(server)) for _ in range(2)]
+    relays = [c.allocate() for c in controls]
+    for i in range(3):
+        opened(socket.create_connection(relays[i % 2], TIMEOUT_S, (PEER, 0)))
+        assert controls[i % 2].recv().method == tc.CONNECTION_ATTEMPT
+    late = opened(socket.create_connection(relays[1], TIMEOUT_S, (PEER, 0)))
+    with contextlib.suppress(ConnectionResetError):
+        assert late.recv(1) == b""
+    program.wait_event("deny", why="too many TCP connections of the user")
+
+
+def test_who_guesses_is_not_listened_to(edge, opened):
+    program, server = edge("--max-failures", "2")
+    for _ in range(8):
+        wrong = opened(tc.Turn(server, password="wrong"))
+        want = (tc.TRANSPORT, bytes([tc.TCP, 0, 0, 0]))
+        first = wrong.ask(tc.ALLOCATE, want, signed=False)
+        wrong.realm, wrong.nonce = first.attrs[tc.REALM], first.attrs[tc.NONCE]
+        code = wrong.ask(tc.ALLOCATE, want).code
+        assert code in (401, 500)
+        if code == 500:
+            break
+    assert code == 500
+    program.wait_event("deny", code=500, why="too many wrong passwords from one network")

@@ -1,0 +1,77 @@
+/* How many and how often, told a second time: peers' connections of a user, Connects and wrong
+ * passwords in a second. */
+#include "tests/sim/turn_model.h"
+
+enum {
+    SECOND = 1000
+};
+
+static void keep_second(struct model *m)
+{
+    if (m->rates.at_s != m->now_ms / SECOND) {
+        m->rates = (struct m_rates){.at_s = m->now_ms / SECOND};
+    }
+}
+
+/* All clients are of 192.0.2.0/24. */
+uint8_t model_prefix(const struct model *m, const struct turn_conn *c)
+{
+    return m->cfg.rate_prefix.ip4_bits == 32 ? c->client.ip[3] : 0;
+}
+
+bool model_may_connect(struct model *m, uint8_t user)
+{
+    uint32_t most = m->cfg.tcp.connects_per_s;
+    keep_second(m);
+    if (most && m->rates.connects[user] == most) {
+        m->count[COUNT_CONNECT_SOON]++;
+        return false;
+    }
+    m->rates.connects[user]++;
+    return true;
+}
+
+void model_failed(struct model *m, const struct turn_conn *c)
+{
+    keep_second(m);
+    m->rates.failures[model_prefix(m, c)]++;
+}
+
+bool model_may_try(struct model *m, const struct turn_conn *c)
+{
+    uint32_t most = m->cfg.max_failures_per_s;
+    keep_second(m);
+    return most == 0 || m->rates.failures[model_prefix(m, c)] < most;
+}
+
+bool model_link_fits(struct model *m, const struct m_alloc *a)
+{
+    const struct turn_tcp_quota *q = &m->cfg.tcp;
+    size_t n = 0, n_unbound = 0, of_user = 0, of_user_unbound = 0, all = 0;
+    for (size_t i = 0; i < MODEL_LINKS; i++) {
+        const struct m_link *l = &m->links[i];
+        if (!l->alloc) {
+            continue;
+        }
+        bool his = l->alloc->user == a->user, unbound = l->state != LINK_BOUND;
+        all++;
+        n += l->alloc == a;
+        n_unbound += l->alloc == a && unbound;
+        of_user += his;
+        of_user_unbound += his && unbound;
+    }
+    bool user_full = (q->per_user && of_user >= q->per_user) ||
+                     (q->unbound_per_user && of_user_unbound >= q->unbound_per_user);
+    m->count[COUNT_USER_FULL] += user_full;
+    return n < m->cfg.max_connections && n_unbound < m->cfg.max_unbound && !user_full &&
+           (q->in_all == 0 || all < q->in_all);
+}
+
+bool model_has_link(const struct model *m, const struct m_alloc *a, const struct addr *peer)
+{
+    bool has = false;
+    for (size_t i = 0; i < MODEL_LINKS; i++) {
+        has |= m->links[i].alloc == a && addr_eq(&m->links[i].peer, peer);
+    }
+    return has;
+}
