@@ -11,7 +11,7 @@
 
 enum {
     PORT_TRIES = 16, /* to find one port that both UDP and TCP have free */
-    SWEEP_MS = 5000
+    SWEEP_MS = 1000
 };
 
 static uint64_t core_unix_s(void *ctx)

@@ -23,7 +23,11 @@ struct turn_run_config {
     struct addr relay_ip4, relay_ip6; /* where relays are opened; family 0: none of that kind */
     uint16_t relay_first, relay_last; /* ports */
     uint32_t max_connections;         /* TCP connections from clients, in all */
-    uint32_t idle_s; /* a TCP connection that made no allocation and bound nothing is closed */
+    uint32_t idle_s;  /* a TCP connection that made no allocation and bound nothing is closed */
+    uint32_t first_s; /* the same when its first message is not whole by then */
+    /* Proxies that tell their clients' addresses (lib/proxy), and must. */
+    const struct addr_net *proxy_from; /* outlives the run */
+    size_t n_proxy_from;
     /* What may `username` of `realm` sign with? Answer with turn_run_keys(), now or later. */
     void (*find_keys)(turn_id ticket, struct slice realm, struct slice username, void *ctx);
     void *ctx;

@@ -21,8 +21,7 @@ void client_close(struct client *c)
     client_end(c);
 }
 
-/* At once: for one that is owed nothing, and must not stay on beyond its turn. */
-static void client_drop(struct client *c)
+void client_drop(struct client *c)
 {
     tcp_close(c->tcp);
     client_end(c);
@@ -35,7 +34,6 @@ static size_t on_data(struct tcp *t, struct slice bytes, void *ctx)
     turn_id id = c->id;
     size_t taken = 0;
     (void)t;
-    c->seen_ms = loop_now_ms(r->loop);
     /* Looked up anew for each frame: what one leads to may close or pipe the stream. */
     for (; c && taken < bytes.len; c = client_find(r, id)) {
         struct slice frame;
@@ -46,6 +44,9 @@ static size_t on_data(struct tcp *t, struct slice bytes, void *ctx)
         }
         if (got == PARSE_OK) {
             taken += used;
+            /* Not with each byte: a drop now and then must not keep a place for ever. */
+            c->seen_ms = loop_now_ms(r->loop);
+            c->has_spoken = true;
             int err = turn_server_from_client(r->core, c->seen_ms, &c->conn, dgram_of(frame));
             got = err == ERR_MALFORMED ? PARSE_BAD : PARSE_OK;
             run_actions(r);
@@ -74,13 +75,13 @@ void client_wake(struct turn_run *r, turn_id id)
 }
 
 /* A connection that carries no pipe has nothing to say after the client's FIN. */
-static void on_ended(struct tcp *t, void *ctx)
+void client_ended(struct tcp *t, void *ctx)
 {
     (void)t;
     client_close(ctx);
 }
 
-static void on_closed(struct tcp *t, int sys_errno, void *ctx)
+void client_closed(struct tcp *t, int sys_errno, void *ctx)
 {
     (void)t;
     (void)sys_errno;
@@ -90,33 +91,16 @@ static void on_closed(struct tcp *t, int sys_errno, void *ctx)
 
 static const struct tcp_events client_events = {
     .data = on_data,
-    .ended = on_ended,
-    .closed = on_closed,
+    .ended = client_ended,
+    .closed = client_closed,
 };
 
-/* Plain or TLS? Asked once; nobody asks again. */
-static size_t on_first(struct tcp *t, struct slice bytes, void *ctx)
+enum door_step client_begin(struct client *c, struct slice first, struct door_entry *e)
 {
-    struct client *c = ctx;
-    enum parse is_tls = client_is_tls(bytes);
-    if (is_tls == PARSE_MORE) {
-        return 0;
-    }
-    tcp_start(t, &client_events, c);
-    if (is_tls == PARSE_BAD) {
-        return on_data(t, bytes, c);
-    }
-    if (!client_tls_begin(c, bytes)) {
-        client_drop(c);
-    }
-    return bytes.len;
+    tcp_start(c->tcp, &client_events, c);
+    e->used = on_data(c->tcp, first, c);
+    return DOOR_IN;
 }
-
-static const struct tcp_events first_events = {
-    .data = on_first,
-    .ended = on_ended,
-    .closed = on_closed,
-};
 
 struct client *client_find(struct turn_run *r, turn_id id)
 {
@@ -138,7 +122,8 @@ void client_accepted(struct tcp *t, const struct addr *peer, void *ctx)
         return;
     }
     char id[TURN_ID_TEXT], text[ADDR_TEXT_MAX];
-    *c = (struct client){.run = r, .tcp = t, .seen_ms = loop_now_ms(r->loop)};
+    *c = (struct client){.run = r, .tcp = t, .begun_ms = loop_now_ms(r->loop)};
+    c->seen_ms = c->begun_ms;
     c->id = ++r->last_client;
     c->conn = (struct turn_conn){.id = c->id,
                                  .client = *peer,
@@ -148,24 +133,24 @@ void client_accepted(struct tcp *t, const struct addr *peer, void *ctx)
                                  .dialect = &turn_dialect_rfc8656};
     map_add(&r->clients_by_id, &c->by_id);
     c->next = r->clients;
-    c->at = &r->clients;
+    c->prev = &r->clients;
     if (c->next) {
-        c->next->at = &c->next;
+        c->next->prev = &c->next;
     }
     r->clients = c;
     r->n_clients++;
     LOG(r->cfg.log, LOG_DEBUG, "client", LOG_S("conn", turn_id_text(c->id, id)),
         LOG_S("client", addr_text(peer, text)));
-    tcp_start(t, r->cfg.tls ? &first_events : &client_events, c);
+    door_open(c);
 }
 
 void client_free(struct client *c)
 {
     struct turn_run *r = c->run;
     map_remove(&r->clients_by_id, &c->by_id);
-    *c->at = c->next;
+    *c->prev = c->next;
     if (c->next) {
-        c->next->at = c->at;
+        c->next->prev = c->prev;
     }
     r->n_clients--;
     free(c);
@@ -196,9 +181,10 @@ void clients_sweep(struct turn_run *r)
     struct client *next;
     for (struct client *c = r->clients; c; c = next) {
         next = c->next;
-        bool idles = now_ms - c->seen_ms >= 1000ull * r->cfg.idle_s;
-        if (client_tls_is_late(c, now_ms) ||
-            (idles && !turn_server_conn_used(r->core, c->id))) {
+        if (!c->has_spoken && now_ms - c->begun_ms >= 1000ull * r->cfg.first_s) {
+            door_refuse(c, "no whole message in time");
+        } else if (now_ms - c->seen_ms >= 1000ull * r->cfg.idle_s &&
+                   !turn_server_conn_used(r->core, c->id)) {
             client_drop(c);
         }
     }

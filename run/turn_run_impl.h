@@ -23,9 +23,32 @@ struct client { /* a client's TCP connection, until it ends or becomes part of a
     struct tcp *tcp;
     struct tls *tls; /* beneath `tcp`, whose it is; NULL: none */
     struct turn_conn conn;
-    struct client *next, **at;
-    uint64_t seen_ms; /* when bytes last came */
-    bool is_waiting;  /* not read while a request of it waits for a key */
+    struct addr server; /* where the client connected to: at the proxy, if it came by one */
+    struct client *next, **prev;
+    unsigned at; /* DOOR_* */
+    uint64_t begun_ms;
+    uint64_t seen_ms;   /* when a whole message last came, or the connection */
+    bool is_from_proxy; /* the other end is one of proxy_from */
+    bool has_spoken;    /* a whole message has come */
+    bool is_waiting;    /* not read while a request of it waits for a key */
+};
+
+enum { /* where bytes come from that a door is looked for with */
+    DOOR_OUTSIDE = 1,
+    DOOR_BEHIND_PROXY = 2,
+    DOOR_IN_TLS = 4
+};
+
+enum door_step {
+    DOOR_MORE, /* it cannot be told yet */
+    DOOR_ON,   /* what follows comes to a door again */
+    DOOR_IN,   /* what follows is somebody else's, and so may be the client */
+    DOOR_SHUT  /* it is refused, as `why` says */
+};
+
+struct door_entry {
+    size_t used;     /* bytes taken, with DOOR_ON and DOOR_IN */
+    const char *why; /* a literal */
 };
 
 struct relay { /* a relay's port, or one kept for a reservation */
@@ -75,7 +98,7 @@ struct turn_run {
     turn_id last_client; /* ids count up and never come again */
     bool acts;           /* inside run_actions */
     struct ports udp_ports, tcp_ports;
-    struct log_limit noise, denials, renewals, events, full, tls_noise;
+    struct log_limit noise, denials, renewals, events, full, tls_noise, door_noise;
     struct turn_refusals refusals[REFUSALS_MAX];
     size_t n_refusals;
     struct tcp_pipe_count ended; /* bytes of all peers' TCP connections that are gone */
@@ -93,20 +116,29 @@ struct slice run_body(struct turn_run *r, const struct turn_action *a);
 /* turn_run_client.c */
 void client_accepted(struct tcp *t, const struct addr *peer, void *ctx);
 struct client *client_find(struct turn_run *r, turn_id id);
+/* Door of what is plain STUN and ChannelData from here on. */
+enum door_step client_begin(struct client *c, struct slice first, struct door_entry *e);
+void client_ended(struct tcp *t, void *ctx); /* events of its stream */
+void client_closed(struct tcp *t, int sys_errno, void *ctx);
 /* Reads on if it was waiting for a key, and does no more. */
 void client_wake(struct turn_run *r, turn_id id);
 void client_send(struct client *c, const struct turn_action *a);
 /* Tells the core; what is queued still goes out. */
 void client_close(struct client *c);
+/* At once: for one that is owed nothing, and must not stay on beyond its turn. */
+void client_drop(struct client *c);
 void client_free(struct client *c); /* its stream is somebody else's, and the core knows */
 void clients_sweep(struct turn_run *r);
 
+/* turn_run_door.c */
+void door_open(struct client *c);                    /* for a connection that has just come */
+void door_refuse(struct client *c, const char *why); /* says so, counts it, and drops it */
+/* The door for bytes that come from `at` (DOOR_*), for tests. */
+enum parse door_of(unsigned at, struct slice first, const char **name);
+
 /* turn_run_tls.c */
-/* Do a connection's first bytes begin TLS? */
-enum parse client_is_tls(struct slice first);
-/* False, after a log line: not wanted. */
-MUST_USE bool client_tls_begin(struct client *c, struct slice first);
-bool client_tls_is_late(struct client *c, uint64_t now_ms);
+/* Door of TLS. */
+enum door_step client_tls_begin(struct client *c, struct slice first, struct door_entry *e);
 void client_tls_closed(struct client *c); /* it ended: because of TLS? */
 
 /* turn_run_relay.c */
@@ -125,4 +157,5 @@ void peer_close(struct peer_link *p);
 struct peer_link *peer_find(const struct turn_run *r, turn_id id);
 
 /* turn_run_log.c */
+void run_count_refusal(struct turn_run *r, const char *why); /* a literal */
 void run_report(struct turn_run *r, const struct turn_action *a);

@@ -79,7 +79,7 @@ static bool may_log(struct turn_run *r, const struct turn_report *p, uint32_t *h
     return log_limit_pass(p->is_noise ? &r->noise : &r->denials, now_s, DENIALS_PER_S, held);
 }
 
-static void count_refusal(struct turn_run *r, const char *why)
+void run_count_refusal(struct turn_run *r, const char *why)
 {
     size_t i = 0;
     while (i < r->n_refusals && strcmp(r->refusals[i].why, why) != 0) {
@@ -108,7 +108,7 @@ void run_report(struct turn_run *r, const struct turn_action *a)
     /* A first request without credentials is how every client begins. */
     bool is_usual = p->code == 401 && p->why && strcmp(p->why, "no credentials") == 0;
     if (is(p, "deny") && p->why) {
-        count_refusal(r, p->why);
+        run_count_refusal(r, p->why);
     }
     enum log_level level = is_usual ? LOG_DEBUG : LOG_INFO;
     if (level > r->cfg.log->level || !may_log(r, p, &held)) {

@@ -3,7 +3,6 @@
 #include "run/turn_run_impl.h"
 
 enum {
-    HANDSHAKE_MS = 10000,
     HANDSHAKES_MAX = 64, /* that are not done, from one address (IPv6: one /64) */
     EVENTS_PER_S = 20
 };
@@ -18,17 +17,6 @@ static void log_tls(struct client *c, const char *why)
             LOG_S("client", addr_text(&c->conn.client, text)), LOG_S("why", why),
             LOG_N("held_back", held));
     }
-}
-
-/* A STUN message could begin like this by its grammar only: nobody defined such a method. */
-enum parse client_is_tls(struct slice first)
-{
-    static const uint8_t handshake[] = {0x16, 0x03}; /* RFC 8446 5.1: record type, version */
-    size_t n = first.len < sizeof handshake ? first.len : sizeof handshake;
-    if (n > 0 && memcmp(first.p, handshake, n) != 0) {
-        return PARSE_BAD;
-    }
-    return n < sizeof handshake ? PARSE_MORE : PARSE_OK;
 }
 
 static bool shakes_hands(const struct client *c)
@@ -46,32 +34,26 @@ static bool has_too_many(const struct client *c)
     return n >= HANDSHAKES_MAX;
 }
 
-bool client_tls_begin(struct client *c, struct slice first)
+enum door_step client_tls_begin(struct client *c, struct slice first, struct door_entry *e)
 {
-    if (has_too_many(c)) {
-        log_tls(c, "too many handshakes from one address");
-        return false;
-    }
     struct tls *tls;
-    if (!c->run->cfg.tls) { /* a reload took it away meanwhile */
-        return false;
+    if (!c->run->cfg.tls) {
+        e->why = "TLS without a certificate here";
+        return DOOR_SHUT;
+    }
+    if (has_too_many(c)) {
+        e->why = "too many handshakes from one address";
+        return DOOR_SHUT;
     }
     if (tls_new(&tls, c->run->cfg.tls, true, NULL)) {
-        log_tls(c, "out of memory");
-        return false;
+        e->why = "out of memory";
+        return DOOR_SHUT;
     }
     c->tls = tls;
+    c->at = DOOR_IN_TLS;
+    e->used = first.len;
     tls_stream_begin(c->tcp, tls, first);
-    return true;
-}
-
-bool client_tls_is_late(struct client *c, uint64_t now_ms)
-{
-    bool is_late = shakes_hands(c) && now_ms - c->seen_ms >= HANDSHAKE_MS;
-    if (is_late) {
-        log_tls(c, "the handshake took too long");
-    }
-    return is_late;
+    return DOOR_ON;
 }
 
 void client_tls_closed(struct client *c)

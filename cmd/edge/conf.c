@@ -25,6 +25,10 @@ static const struct conf_option options[] = {
      .type = CONF_FILE,
      .reloads = true,
      .help = "its private key, PEM, which only the user may read whom the server runs as"},
+    {.name = "proxy-from",
+     .type = CONF_NET,
+     .many = true,
+     .help = "a network of proxies: their TCP connections must begin with a PROXY header"},
     {.name = "realm",
      .type = CONF_TEXT,
      .preset = "causeway",
@@ -223,6 +227,14 @@ static const struct conf_option options[] = {
      .unit = "seconds",
      .preset = "60",
      .help = "a silent TCP connection without an allocation is closed"},
+    {.name = "first-message",
+     .type = CONF_NUMBER,
+     .min = 3,
+     .max = 3600,
+     .unit = "seconds",
+     .preset = "10",
+     .help =
+         "a TCP connection is closed that has not sent a whole message (behind TLS) by then"},
     {.name = "control",
      .type = CONF_TEXT,
      .help = "Unix socket for causeway-edge ctl, or off; else " EDGE_CONTROL_PATH
@@ -264,7 +276,7 @@ static const struct conf_option options[] = {
      .choices = "error|warn|info|debug",
      .preset = "info",
      .help = "the least that is logged"},
-    {.name = NULL                  },
+    {.name = NULL                                                                         },
 };
 
 const struct conf_program edge_program = {
@@ -486,6 +498,12 @@ static bool read_metrics(struct edge_conf *e, struct conf *c)
     return true;
 }
 
+static bool read_proxies(struct edge_conf *e, struct conf *c)
+{
+    e->run.proxy_from = e->proxy_from;
+    return read_nets(c, "proxy-from", e->proxy_from, &e->run.n_proxy_from);
+}
+
 static bool read_tls(struct edge_conf *e, struct conf *c)
 {
     struct tls_config cfg = {.alpn = "stun.turn"}; /* RFC 7443 */
@@ -523,7 +541,7 @@ bool edge_conf_read(struct edge_conf *e, struct conf *c)
            read_metrics(e, c) && read_rights(e, c) &&
            read_nets(c, "peer-allow", e->policy.allow, &e->policy.n_allow) &&
            read_nets(c, "peer-deny", e->policy.deny, &e->policy.n_deny) && read_tls(e, c) &&
-           users_read(e, c);
+           read_proxies(e, c) && users_read(e, c);
 }
 
 bool edge_conf_valid(struct conf *c)

@@ -23,6 +23,7 @@ struct edge_conf {
     struct turn_run_config run; /* points into this struct and, for texts, into the options */
     struct turn_policy policy;
     struct tls_context *tls; /* NULL: none */
+    struct addr_net proxy_from[TURN_NETS_MAX];
     struct log log;
     struct edge_user *users; /* sorted by realm and name */
     size_t n_users;

@@ -39,6 +39,7 @@ bool limits_read(struct edge_conf *e, struct conf *c)
     s->tcp_accept_any = conf_choice(c, "tcp-accept") == 1;
     e->run.max_connections = number(c, "max-connections");
     e->run.idle_s = number(c, "idle");
+    e->run.first_s = number(c, "first-message");
     s->realms[0] = slice_str(conf_text(c, "realm", 0));
     s->n_realms = 1;
     s->software = slice_str("Causeway");

@@ -269,7 +269,7 @@ def test_handshakes_of_one_address_are_limited(edge, opened, tls):
             return refused.recv(1) == b""
         return True
     assert is_refused()
-    edge.program.wait_event("tls-failed", why="too many handshakes from one address")
+    edge.program.wait_event("door-refused", why="too many handshakes from one address")
     for s in halves:
         s.close()
 

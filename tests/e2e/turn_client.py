@@ -61,13 +61,15 @@ class Message:
 
 
 class Turn:
-    """One TCP connection to the server, inside TLS if there is a context for it."""
+    """One TCP connection to the server, inside TLS if there is a context for it; `first` goes
+    before all that."""
 
     def __init__(self, server, user="turn", password="secret", nonce=None, realm=b"TANDBERG",
-                 tls=None):
+                 tls=None, first=b"", name=None):
         self.s = socket.create_connection(server, TIMEOUT_S)
+        self.s.sendall(first)
         if tls:
-            self.s = tls.wrap_socket(self.s, server_hostname=server[0])
+            self.s = tls.wrap_socket(self.s, server_hostname=name or server[0])
         self.user, self.realm, self.nonce = user.encode(), realm, nonce
         self.key = hashlib.md5(self.user + b":" + realm + b":" + password.encode()).digest()
 
