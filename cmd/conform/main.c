@@ -1,24 +1,24 @@
 /* causeway-conform: asks any STUN and TURN server whether it does what the RFCs say. */
-#include <netdb.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "io/conf.h"
 
+#include "cmd/conform/find.h"
 #include "cmd/conform/report.h"
 
 enum {
-    ARGS_MAX = 64,
-    HOST_MAX = 256
+    ARGS_MAX = 64
 };
 
 static const struct conf_option options[] = {
     {.name = "server",
      .type = CONF_TEXT,
-     .help = "HOST:PORT of the server, port 3478 without one; as first word it needs no name"},
+     .help = "HOST:PORT, HOST or turn: URI of the server; as first word it needs no name"},
+    {.name = "dns",
+     .type = CONF_ADDR,
+     .help = "the name server to ask, in place of the system's"},
     {.name = "user",
      .type = CONF_PAIR,
      .secret = true,
@@ -72,64 +72,17 @@ static const struct conf_program program = {
     .options = options,
 };
 
-/* "host:port", "host", "[ip6]:port", "ip6". */
-static bool split(const char *text, char host[HOST_MAX], const char **port)
-{
-    const char *colon = strrchr(text, ':'), *first = strchr(text, ':');
-    const char *end = text + strlen(text);
-    *port = "3478";
-    if (text[0] == '[') {
-        end = strchr(++text, ']');
-        *port = end && end[1] == ':' ? end + 2 : *port;
-    } else if (colon && colon == first) {
-        end = colon;
-        *port = colon + 1;
-    }
-    if (!end || end == text || (size_t)(end - text) >= HOST_MAX) {
-        return false;
-    }
-    memcpy(host, text, (size_t)(end - text));
-    host[end - text] = 0;
-    return true;
-}
-
-static bool resolve(const char *text, struct addr *out)
-{
-    struct addrinfo hints = {.ai_socktype = SOCK_DGRAM, .ai_flags = AI_NUMERICSERV};
-    struct addrinfo *list = NULL;
-    struct sockaddr_in in4 = {0};
-    struct sockaddr_in6 in6 = {0};
-    char host[HOST_MAX];
-    const char *port;
-    *out = (struct addr){0};
-    if (!split(text, host, &port) || getaddrinfo(host, port, &hints, &list) != 0) {
-        return false;
-    }
-    if (list->ai_family == AF_INET) {
-        memcpy(&in4, list->ai_addr, sizeof in4);
-        *out = (struct addr){.family = ADDR_IP4, .port = ntohs(in4.sin_port)};
-        memcpy(out->ip, &in4.sin_addr, 4);
-    } else if (list->ai_family == AF_INET6) {
-        memcpy(&in6, list->ai_addr, sizeof in6);
-        *out = (struct addr){.family = ADDR_IP6, .port = ntohs(in6.sin6_port)};
-        memcpy(out->ip, &in6.sin6_addr, 16);
-    }
-    freeaddrinfo(list);
-    return out->family != ADDR_NONE && out->port != 0;
-}
-
 static bool read_target(struct target *to, struct conf *c)
 {
-    const char *server = conf_text(c, "server", 0);
-    if (!server || !resolve(server, &to->server)) {
-        conf_fail(c, "server", 0, server ? "no such host or port" : "is needed: HOST:PORT");
+    const char *server = conf_text(c, "server", 0), *why = "is needed: HOST:PORT";
+    struct addr dns = conf_count(c, "dns") ? conf_addr(c, "dns", 0) : (struct addr){0};
+    struct found found;
+    if (!server || find_server(&found, server, dns.family ? &dns : NULL, &why)) {
+        conf_fail(c, "server", 0, "%s", why);
         return false;
     }
-    to->local = dial_source(&to->server);
-    if (!to->local.family) {
-        conf_fail(c, "server", 0, "there is no route to it");
-        return false;
-    }
+    to->server = found.server;
+    to->local = found.local;
     to->peer = conf_count(c, "peer-address") ? conf_addr(c, "peer-address", 0) : to->local;
     if (conf_count(c, "user")) {
         conf_pair(c, "user", 0, &to->user.name, &to->user.password);

@@ -39,6 +39,7 @@ THIRD_PARTY = {
     "uv.h": ["io/", "tests/io/"],
     "ini.h": ["io/conf_file.c"],
     "seccomp.h": ["io/jail.c"],
+    "ares": ["io/resolve.c"],
     "pcap": ["io/capture.c"],
     "freerdp/": ["cmd/rdp/", "cmd/lab/"],
     "winpr/": ["cmd/rdp/", "cmd/lab/"],
