@@ -1,7 +1,10 @@
 /* An SQLite file of users, changed by hand: causeway-edge user, causeway-edge secret. */
 #include <fcntl.h>
+#include <limits.h>
 #include <sqlite3.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -26,6 +29,26 @@ static const char tables[] =
     "CREATE TABLE IF NOT EXISTS turn_secret (realm varchar(127) default '', value varchar(256),"
     " PRIMARY KEY (realm, value));";
 
+/* Keys are as good as passwords: a new file is for its owner alone. Made by root in the folder
+ * of the server's user, it is that user's, who could not read it otherwise. */
+static void make_file(const char *path)
+{
+    char folder[PATH_MAX];
+    struct stat st;
+    const char *slash = strrchr(path, '/');
+    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, S_IRUSR | S_IWUSR);
+    if (fd < 0) {
+        return; /* it is there, or SQLite will say what is wrong */
+    }
+    int len = slash ? snprintf(folder, sizeof folder, "%.*s/", (int)(slash - path), path)
+                    : snprintf(folder, sizeof folder, ".");
+    bool fits = len > 0 && (size_t)len < sizeof folder;
+    if (fits && geteuid() == 0 && stat(folder, &st) == 0 && fchown(fd, st.st_uid, st.st_gid)) {
+        (void)unlink(path); /* SQLite then says that it cannot open it */
+    }
+    (void)close(fd);
+}
+
 int user_file_open(struct user_file **out, const char *path)
 {
     struct user_file *f = calloc(1, sizeof *f);
@@ -33,11 +56,7 @@ int user_file_open(struct user_file **out, const char *path)
     if (!f) {
         return ERR_NOMEM;
     }
-    /* Keys are as good as passwords: a new file is for its owner alone. */
-    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, S_IRUSR | S_IWUSR);
-    if (fd >= 0) {
-        (void)close(fd);
-    }
+    make_file(path);
     int err = sqlite3_open_v2(path, &f->db, SQLITE_OPEN_READWRITE, NULL);
     err = err ? err : sqlite3_busy_timeout(f->db, WAIT_MS);
     err = err ? err : sqlite3_exec(f->db, tables, NULL, NULL, NULL);

@@ -10,7 +10,8 @@ MUST_USE int user_sqlite_new(struct user_store **out, struct loop *l, const stru
 /* The same file from the other side: to change it by hand. */
 struct user_file;
 
-/* Makes the file and its tables when they are not there. On ERR_SYSTEM too there may be an
+/* Makes the file and its tables when they are not there; made by root, the file belongs to the
+ * folder's owner. On ERR_SYSTEM too there may be an
  * object, for user_file_why(). */
 MUST_USE int user_file_open(struct user_file **out, const char *path);
 void user_file_close(struct user_file *f);            /* NULL is fine */
