@@ -1,14 +1,11 @@
 /* The edge's options, and what they make of the server's configuration. */
 #include "cmd/edge/conf.h"
 
-#include <ifaddrs.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
-
 #include "lib/tls/tls.h"
 
 #include "cmd/edge/ctl.h"
 #include "cmd/edge/limits.h"
+#include "cmd/edge/own.h"
 #include "cmd/edge/users.h"
 
 static const struct conf_option options[] = {
@@ -299,38 +296,6 @@ bool edge_conf_add_own(struct edge_conf *e, const struct addr *a)
     return true;
 }
 
-static bool from_sockaddr(const struct sockaddr *sa, struct addr *out)
-{
-    *out = (struct addr){0};
-    if (sa && sa->sa_family == AF_INET) {
-        struct sockaddr_in in;
-        memcpy(&in, sa, sizeof in);
-        out->family = ADDR_IP4;
-        memcpy(out->ip, &in.sin_addr, 4);
-    } else if (sa && sa->sa_family == AF_INET6) {
-        struct sockaddr_in6 in6;
-        memcpy(&in6, sa, sizeof in6);
-        out->family = ADDR_IP6;
-        memcpy(out->ip, &in6.sin6_addr, 16);
-    }
-    return out->family != ADDR_NONE;
-}
-
-/* A wildcard listener is on every address of the machine. */
-static bool add_interfaces(struct edge_conf *e)
-{
-    struct ifaddrs *list = NULL;
-    struct addr a;
-    bool ok = getifaddrs(&list) == 0;
-    for (const struct ifaddrs *i = list; i && ok; i = i->ifa_next) {
-        ok = !from_sockaddr(i->ifa_addr, &a) || edge_conf_add_own(e, &a);
-    }
-    if (list) {
-        freeifaddrs(list);
-    }
-    return ok;
-}
-
 static bool read_listen(struct edge_conf *e, struct conf *c)
 {
     bool any = false;
@@ -348,7 +313,8 @@ static bool read_listen(struct edge_conf *e, struct conf *c)
         }
     }
     e->policy.own_loopback = any;
-    if (any && !add_interfaces(e)) {
+    /* A wildcard listener is on every address of the machine. */
+    if (any && !own_add_all(e)) {
         conf_fail(c, "listen", 0, "this machine has too many addresses (at most %d): name them",
                   TURN_OWN_MAX);
         return false;
@@ -401,9 +367,10 @@ static bool read_relays(struct edge_conf *e, struct conf *c)
     }
     if (n == 0) {
         struct addr a = e->run.listen[0];
-        if (addr_is_any(&a)) {
+        if (addr_is_any(&a) && !own_find(a.family, &a)) {
             conf_fail(c, "relay-address", 0,
-                      "is needed when the first listen address is a wildcard");
+                      "is needed: the first listen address is a wildcard, and no default route "
+                      "tells which address faces the Internet");
             return false;
         }
         a.port = 0;
