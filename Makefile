@@ -1,6 +1,6 @@
 # Thin front to meson and tools/. `make demo` and `make check` start from a bare Debian 12.
 .POSIX:
-.PHONY: all demo check build bench sim clean install
+.PHONY: all demo check build bench sim deb clean install
 
 ARGS =
 # A second build at the same time is never wanted: ninja brings its own parallelism.
@@ -27,11 +27,15 @@ sim:
 	@ninja -C build-check tests/sim/turn_sim
 	@build-check/tests/sim/turn_sim --seconds $$(($(MINUTES) * 60)) --seed $$(date +%s)
 
+# Debian packages of this tree, in build-deb/.
+deb:
+	@tools/deb
+
 install: build
 	meson install -C build --no-rebuild
 
 clean:
-	rm -rf build build-check demo-out
+	rm -rf build build-check build-deb demo-out
 
 .PHONY: setup-run setup-tests
 setup-run:
