@@ -355,7 +355,7 @@ static void fd_ready(uv_poll_t *h, int status, int events)
 {
     struct loop_fd *f = h->data;
     /* POLLERR: libuv has stopped watching. Whoever reads or writes now learns the reason. */
-    int got = status < 0 ? f->want
+    int got = status < 0 ? f->want | LOOP_ERROR
                          : (events & UV_READABLE ? LOOP_READ : 0) |
                                (events & UV_WRITABLE ? LOOP_WRITE : 0);
     f->fn(got, f->ctx);

@@ -50,7 +50,8 @@ MUST_USE int loop_on_signal(struct loop *l, int signo, void (*fn)(int signo, voi
 struct loop_fd;
 enum {
     LOOP_READ = 1,
-    LOOP_WRITE = 2
+    LOOP_WRITE = 2,
+    LOOP_ERROR = 4 /* unasked for, and with all that is wanted: try, and learn what is wrong */
 };
 MUST_USE int loop_fd_new(struct loop_fd **out, struct loop *l, int fd,
                          void (*fn)(int events, void *ctx), void *ctx);

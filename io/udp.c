@@ -8,25 +8,29 @@
 
 #include "io/loop_impl.h"
 #include "io/sock.h"
+#include "io/udp_control.h"
 
 enum {
     DATAGRAM_MAX = 65536,
     BATCH = 16,      /* datagrams in one system call */
     BATCHES_MAX = 4, /* for one socket, before others get their turn */
     OUT_MAX = 64,    /* datagrams that wait to be sent */
-    OUT_BYTES = 131072
-};
-
-struct pktinfo { /* aligned room for one control message */
-    _Alignas(struct cmsghdr) uint8_t room[CMSG_SPACE(sizeof(struct in6_pktinfo))];
+    OUT_BYTES = 131072,
+    ERRORS_MAX = 16 /* looked at before others get their turn */
 };
 
 struct out {
     struct udp *u;
     struct iovec iov;
     union sock_addr to;
-    struct pktinfo info;
-    size_t info_len;
+    struct udp_control control;
+    bool df;
+};
+
+enum df {      /* what an IPv4 socket does with all it sends */
+    DF_SYSTEM, /* as the system has it: by what it knows of the path */
+    DF_OFF,
+    DF_ON
 };
 
 struct udp_area {
@@ -34,7 +38,7 @@ struct udp_area {
     size_t n_out, out_bytes;
     struct out out[OUT_MAX];
     union sock_addr from[BATCH];
-    struct pktinfo info[BATCH];
+    struct udp_control control[BATCH];
     uint8_t out_buf[OUT_BYTES];
     uint8_t in_buf[BATCH][DATAGRAM_MAX];
 };
@@ -46,33 +50,20 @@ struct udp {
     struct loop_task later;
     struct addr at;
     bool any; /* bound to a wildcard address: each datagram says where it came to */
+    bool has_header;
+    enum df df;
+    uint32_t buffer;
+    udp_failed *failed;
     bool dead;
     udp_received *fn;
     void *ctx;
 };
 
-static struct addr local_of(const struct udp *u, struct msghdr *m)
-{
-    struct addr local = u->at;
-    for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
-        if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
-            struct in_pktinfo info;
-            memcpy(&info, CMSG_DATA(c), sizeof info);
-            memcpy(local.ip, &info.ipi_addr, 4);
-        }
-        if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO) {
-            struct in6_pktinfo info;
-            memcpy(&info, CMSG_DATA(c), sizeof info);
-            memcpy(local.ip, &info.ipi6_addr, 16);
-        }
-    }
-    return local;
-}
-
 /* Up to `n` datagrams; false when the socket has no more for now. */
 static bool receive(struct udp *u, unsigned n)
 {
     struct udp_area *area = u->loop->udp;
+    bool control = u->any || u->has_header;
     struct mmsghdr msg[BATCH];
     struct iovec iov[BATCH];
     for (unsigned i = 0; i < n; i++) {
@@ -81,37 +72,94 @@ static bool receive(struct udp *u, unsigned n)
                                          .msg_namelen = sizeof area->from[i],
                                          .msg_iov = &iov[i],
                                          .msg_iovlen = 1,
-                                         .msg_control = u->any ? &area->info[i] : NULL,
-                                         .msg_controllen = u->any ? sizeof area->info[i] : 0};
+                                         .msg_control = control ? area->control[i].room : NULL,
+                                         .msg_controllen = control ? UDP_CONTROL_MAX : 0};
     }
     int got = recvmmsg(u->fd, msg, n, 0, NULL);
     for (int i = 0; i < got && !u->dead; i++) {
         struct addr from = sock_to_addr(&area->from[i]);
-        struct addr local = local_of(u, &msg[i].msg_hdr);
-        u->fn(u, &from, &local, dgram_of(slice_of(area->in_buf[i], msg[i].msg_len)), u->ctx);
+        struct addr local = u->at;
+        struct dgram d = dgram_of(slice_of(area->in_buf[i], msg[i].msg_len));
+        udp_control_get(&msg[i].msg_hdr, &local, &d.opts);
+        u->fn(u, &from, &local, d, u->ctx);
     }
     return got == (int)n;
+}
+
+static bool is_same(const struct udp_error *a, const struct udp_error *b)
+{
+    return addr_eq(&a->to, &b->to) && a->type == b->type && a->code == b->code &&
+           a->mtu == b->mtu;
+}
+
+/* What is left over makes the socket ready again. */
+static void read_errors(struct udp *u)
+{
+    struct udp_error e, last = {.mtu = 0};
+    for (int i = 0; i < ERRORS_MAX && !u->dead; i++) {
+        int err = udp_control_error(u->fd, &e);
+        if (err == ERR_NOTFOUND) {
+            return;
+        }
+        /* A datagram that is tried twice, see send_run, fails twice. */
+        if (err == OK && !is_same(&e, &last)) {
+            last = e;
+            u->failed(u, &e, u->ctx);
+        }
+    }
+}
+
+static void clear_error(const struct udp *u)
+{
+    int e;
+    socklen_t len = sizeof e;
+    (void)getsockopt(u->fd, SOL_SOCKET, SO_ERROR, &e, &len);
 }
 
 static void ready(int events, void *ctx)
 {
     struct udp *u = ctx;
-    (void)events;
+    if (events & LOOP_ERROR) {
+        clear_error(u);
+        if (u->failed) {
+            read_errors(u);
+        }
+    }
     /* One at a time costs less while they come one at a time. */
-    if (!receive(u, 1)) {
-        int e;
-        socklen_t len = sizeof e;
-        (void)getsockopt(u->fd, SOL_SOCKET, SO_ERROR, &e, &len); /* clears it */
+    if (u->dead || !receive(u, 1)) {
         return;
     }
     for (int i = 0; i < BATCHES_MAX && !u->dead && receive(u, BATCH); i++) {
     }
 }
 
-/* Sends out[first .. first + n), all of one socket. */
+/* Before datagrams with this wish are sent. False: it cannot be had. IPv6 has it per datagram.
+ *
+ * OMIT leaves DF off and PROBE sets it, and both pay no heed to path MTUs learnt from ICMP,
+ * which anybody may send; with DONT the kernel would not pass "fragmentation needed" on to us,
+ * and such an answer comes when the next datagram without DF has long been sent. */
+static bool set_df(struct udp *u, bool df)
+{
+    enum df want = df ? DF_ON : u->df == DF_ON ? DF_OFF : u->df;
+    int mode = df ? IP_PMTUDISC_PROBE : IP_PMTUDISC_OMIT;
+    if (u->at.family != ADDR_IP4 || want == u->df) {
+        return true;
+    }
+    if (setsockopt(u->fd, IPPROTO_IP, IP_MTU_DISCOVER, &mode, sizeof mode)) {
+        return false;
+    }
+    u->df = want;
+    return true;
+}
+
+/* Sends out[first .. first + n), all of one socket and with the same wish for DF. */
 static void send_run(struct udp_area *area, size_t first, size_t n)
 {
     struct mmsghdr msg[OUT_MAX];
+    struct udp *u = area->out[first].u;
+    if (!set_df(u, area->out[first].df)) {
+        return;
+    }
     for (size_t i = 0; i < n; i++) {
         struct out *o = &area->out[first + i];
         msg[i].msg_hdr = (struct msghdr){
@@ -119,17 +167,22 @@ static void send_run(struct udp_area *area, size_t first, size_t n)
             .msg_namelen = o->to.sa.sa_family == AF_INET ? sizeof o->to.in4 : sizeof o->to.in6,
             .msg_iov = &o->iov,
             .msg_iovlen = 1,
-            .msg_control = o->info_len ? &o->info : NULL,
-            .msg_controllen = o->info_len};
+            .msg_control = o->control.len ? o->control.room : NULL,
+            .msg_controllen = o->control.len};
     }
-    size_t done = 0;
+    size_t done = 0, again = n;
     while (done < n) {
-        int sent = sendmmsg(area->out[first].u->fd, msg + done, (unsigned)(n - done), 0);
+        int sent = sendmmsg(u->fd, msg + done, (unsigned)(n - done), 0);
         if (sent < 0 && errno == EINTR) {
             continue;
         }
         if (sent < 0 && (errno == EAGAIN || errno == ENOBUFS)) {
             return;
+        }
+        /* With IP_RECVERR a send fails for what ICMP said of an earlier one: so try twice. */
+        if (sent < 0 && u->failed && again != done) {
+            again = done;
+            continue;
         }
         /* A datagram that cannot go (no route, too big) must not stop those behind it. */
         done += sent > 0 ? (size_t)sent : 1;
@@ -140,31 +193,14 @@ static void flush(void *ctx)
 {
     struct udp_area *area = ctx;
     for (size_t i = 0, n; i < area->n_out; i += n) {
-        for (n = 1; i + n < area->n_out && area->out[i + n].u == area->out[i].u; n++) {
+        for (n = 1; i + n < area->n_out && area->out[i + n].u == area->out[i].u &&
+                    area->out[i + n].df == area->out[i].df;
+             n++) {
         }
         send_run(area, i, n);
     }
     area->n_out = 0;
     area->out_bytes = 0;
-}
-
-/* Makes the control message for "send from `local`"; gives its size. */
-static size_t set_local(struct pktinfo *p, const struct addr *local)
-{
-    bool is_ip4 = local->family == ADDR_IP4;
-    struct in_pktinfo info4 = {0};
-    struct in6_pktinfo info6 = {0};
-    size_t len = is_ip4 ? sizeof info4 : sizeof info6;
-    memcpy(&info4.ipi_spec_dst, local->ip, 4);
-    memcpy(&info6.ipi6_addr, local->ip, 16);
-    *p = (struct pktinfo){.room = {0}};
-    struct msghdr m = {.msg_control = p->room, .msg_controllen = sizeof p->room};
-    struct cmsghdr *c = CMSG_FIRSTHDR(&m);
-    c->cmsg_level = is_ip4 ? IPPROTO_IP : IPPROTO_IPV6;
-    c->cmsg_type = is_ip4 ? IP_PKTINFO : IPV6_PKTINFO;
-    c->cmsg_len = CMSG_LEN(len);
-    memcpy(CMSG_DATA(c), is_ip4 ? (void *)&info4 : (void *)&info6, len);
-    return CMSG_SPACE(len);
 }
 
 void udp_send(struct udp *u, const struct addr *to, const struct addr *local, struct slice head,
@@ -187,10 +223,11 @@ void udp_send(struct udp *u, const struct addr *to, const struct addr *local, st
     o->u = u;
     o->iov = (struct iovec){.iov_base = w.buf, .iov_len = len};
     (void)sock_from_addr(&o->to, to);
-    o->info_len = 0;
-    if (local && u->any && local->family == to->family && !addr_is_any(local)) {
-        o->info_len = set_local(&o->info, local);
+    o->df = body.opts.df;
+    if (!local || !u->any || local->family != to->family || addr_is_any(local)) {
+        local = NULL;
     }
+    udp_control_put(&o->control, to->family, local, &body.opts);
     loop_task_arm(u->loop, &area->flush);
 }
 
@@ -210,6 +247,45 @@ static int make_area(struct loop *l)
         l->udp->flush = (struct loop_task){.fn = flush, .ctx = l->udp};
     }
     return OK;
+}
+
+static void want_control(struct udp *u)
+{
+    bool is_ip4 = u->at.family == ADDR_IP4;
+    int level = is_ip4 ? IPPROTO_IP : IPPROTO_IPV6;
+    if (u->any) {
+        sock_option(u->fd, level, is_ip4 ? IP_PKTINFO : IPV6_RECVPKTINFO, 1);
+    }
+    if (u->has_header) {
+        sock_option(u->fd, level, is_ip4 ? IP_RECVTOS : IPV6_RECVTCLASS, 1);
+        sock_option(u->fd, level, is_ip4 ? IP_RECVTTL : IPV6_RECVHOPLIMIT, 1);
+    }
+    if (u->has_header && is_ip4) {
+        sock_option(u->fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_OMIT);
+        u->df = DF_OFF;
+    }
+    if (u->failed) {
+        sock_option(u->fd, level, is_ip4 ? IP_RECVERR : IPV6_RECVERR, 1);
+    }
+}
+
+/* Asks for room, and gives what was granted. The kernel doubles the number for its own needs.
+ */
+static uint32_t ask_buffer(int fd, int name, uint32_t bytes)
+{
+    int got = 0;
+    socklen_t len = sizeof got;
+    sock_option(fd, SOL_SOCKET, name, (int)(bytes < INT32_MAX / 2 ? bytes : INT32_MAX / 2));
+    return getsockopt(fd, SOL_SOCKET, name, &got, &len) || got < 0 ? 0 : (uint32_t)got / 2;
+}
+
+static void want_buffer(struct udp *u, uint32_t bytes)
+{
+    if (bytes > 0) {
+        uint32_t in = ask_buffer(u->fd, SO_RCVBUF, bytes);
+        uint32_t out = ask_buffer(u->fd, SO_SNDBUF, bytes);
+        u->buffer = in < out ? in : out;
+    }
 }
 
 int udp_open(struct udp **out, struct loop *l, const struct addr *at,
@@ -232,11 +308,12 @@ int udp_open(struct udp **out, struct loop *l, const struct addr *at,
         return err;
     }
     u->at = sock_local(u->fd);
-    if (u->any && at->family == ADDR_IP4) {
-        sock_option(u->fd, IPPROTO_IP, IP_PKTINFO, 1);
-    } else if (u->any) {
-        sock_option(u->fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
+    if (opt) {
+        u->has_header = opt->has_header;
+        u->failed = opt->failed;
+        want_buffer(u, opt->buffer);
     }
+    want_control(u);
     loop_fd_want(u->ready, LOOP_READ);
     *out = u;
     return OK;
@@ -256,6 +333,27 @@ void udp_close(struct udp *u)
         (void)close(u->fd);
     }
     loop_task_arm(u->loop, &u->later);
+}
+
+uint32_t udp_buffer(const struct udp *u)
+{
+    return u->buffer;
+}
+
+bool udp_can_df(void)
+{
+    const int modes[] = {IP_PMTUDISC_PROBE, IP_PMTUDISC_OMIT};
+    int fd;
+    if (sock_new(&fd, ADDR_IP4, SOCK_DGRAM, NULL, false)) {
+        return false;
+    }
+    bool can = true;
+    for (size_t i = 0; i < sizeof modes / sizeof *modes; i++) {
+        can =
+            can && setsockopt(fd, IPPROTO_IP, IP_MTU_DISCOVER, &modes[i], sizeof modes[i]) == 0;
+    }
+    (void)close(fd);
+    return can;
 }
 
 struct addr udp_addr(const struct udp *u)
