@@ -22,6 +22,7 @@ enum {
     PARKED_MAX = 64,     /* requests that wait for a key */
     FRAME_KEPT = 2048,   /* bytes of such a request */
     REPLY_MAX = 2048,
+    ICMP_OWED_MAX = 32,
     ANSWER_METHODS = 8, /* what is counted: reply.c has the tables */
     ANSWER_CODES = 32
 };
@@ -103,6 +104,7 @@ struct alloc { /* alloc.c */
     struct peer *peers;
     uint32_t n_perms, n_chans, n_peers, n_unbound;
     uint64_t to_peers, to_client; /* bytes */
+    uint8_t icmp_owed;            /* how many datagrams may still be answered by ICMP */
     uint64_t begun_ms;            /* when its port was open */
 };
 
@@ -205,6 +207,8 @@ void timer_set(struct turn_server *s, struct timer *t, enum timer_kind kind, uin
 const char *reason_of(uint16_t code); /* a literal, as in ERROR-CODE */
 struct turn_action *action_put(struct turn_server *s, enum turn_do what);
 struct turn_action *action_last(struct turn_server *s); /* the one put last */
+/* What has been written into s->reply. */
+void message_send(struct turn_server *s, const struct turn_conn *conn, const struct wr *w);
 void reply_success(struct turn_server *s, const struct call *c, struct turn_reply *reply);
 /* `why` is a literal for the log. */
 void reply_error(struct turn_server *s, const struct call *c, uint16_t code, const char *why);

@@ -61,6 +61,8 @@ struct turn_data_head {
     size_t len;       /* of the data */
 };
 
+struct turn_icmp;
+
 struct turn_dialect {
     const char *name;
     const struct stun_wire *wire;
@@ -75,5 +77,8 @@ struct turn_dialect {
     /* ConnectionAttempt indication (RFC 6062 4.4); `key` as for write. */
     MUST_USE int (*write_attempt)(struct wr *w, const struct stun_tid *tid,
                                   const struct turn_reply *what, const struct stun_key *key);
+    /* A Data indication that has an ICMP message in place of data (RFC 8656 11.5). */
+    MUST_USE int (*write_icmp)(struct wr *w, const struct stun_tid *tid,
+                               const struct addr *peer, const struct turn_icmp *what);
 };
 extern const struct turn_dialect turn_dialect_rfc8656;

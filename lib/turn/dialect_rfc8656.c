@@ -1,5 +1,6 @@
 /* TURN as RFC 8656 and RFC 6062 spell it. */
 #include "lib/turn/dialect.h"
+#include "lib/turn/server.h"
 
 static enum turn_op op_of(const struct stun_msg *m)
 {
@@ -185,6 +186,26 @@ static int write_attempt(struct wr *w, const struct stun_tid *tid,
     return finish(w, &s);
 }
 
+/* RFC 8656 18.13. Its figure draws the type 7 bits wide and the code 9; both are octets of
+ * ICMP, and octets is what those write and read who have the attribute. */
+static int write_icmp(struct wr *w, const struct stun_tid *tid, const struct addr *peer,
+                      const struct turn_icmp *what)
+{
+    struct stun_writer s;
+    uint8_t value[8];
+    struct wr v = wr_over(value, sizeof value);
+    wr_u16(&v, 0);
+    wr_u8(&v, what->type);
+    wr_u8(&v, what->code);
+    wr_u32(&v, what->mtu);
+    stun_begin(&s, w->buf + w->len, w->cap - w->len, &stun_wire_rfc8489, STUN_INDICATION,
+               STUN_DATA_IND, tid);
+    stun_put_addr(&s, STUN_XOR_PEER_ADDRESS, peer);
+    stun_put_bytes(&s, STUN_ICMP, wr_done(&v));
+    stun_put_fingerprint(&s);
+    return finish(w, &s);
+}
+
 static int write_data_head(struct wr *w, const struct turn_data_head *d, size_t *tail)
 {
     *tail = (4 - d->len % 4) % 4;
@@ -219,4 +240,5 @@ const struct turn_dialect turn_dialect_rfc8656 = {
     .write = write_reply,
     .write_data_head = write_data_head,
     .write_attempt = write_attempt,
+    .write_icmp = write_icmp,
 };

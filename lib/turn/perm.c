@@ -147,6 +147,7 @@ void relay_send(struct turn_server *s, const struct call *c, const struct addr *
     out->opts = opts;
     out->body = data;
     a->to_peers += data.len;
+    a->icmp_owed = (uint8_t)(a->icmp_owed + (a->icmp_owed < ICMP_OWED_MAX));
     s->stats.packets_to_peers++;
     s->stats.bytes_to_peers += data.len;
 }

@@ -68,7 +68,7 @@ struct turn_report *report_put(struct turn_server *s, const char *event, const c
     return &out->report;
 }
 
-static void send_bytes(struct turn_server *s, const struct turn_conn *conn, const struct wr *w)
+void message_send(struct turn_server *s, const struct turn_conn *conn, const struct wr *w)
 {
     struct turn_action *a = action_put(s, TURN_DO_SEND);
     a->conn = conn->id;
@@ -126,7 +126,7 @@ static void reply_put(struct turn_server *s, const struct call *c, struct turn_r
     reply->software = s->cfg.software;
     /* Room and sizes are ours, so this can fail only where libcrypto does: no answer then. */
     if (c->conn->dialect->write(&w, &c->req, reply, c->key) == OK) {
-        send_bytes(s, c->conn, &w);
+        message_send(s, c->conn, &w);
         count_answer(s, c->req.msg.method, reply->code);
     }
 }
@@ -175,7 +175,7 @@ void attempt_send(struct turn_server *s, const struct peer *p)
     struct turn_reply what = {
         .connection_id = p->cid, .peer = p->addr, .software = s->cfg.software};
     if (a->conn.dialect->write_attempt(&w, &tid, &what, &a->key) == OK) {
-        send_bytes(s, &a->conn, &w);
+        message_send(s, &a->conn, &w);
     }
 }
 

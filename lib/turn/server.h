@@ -74,6 +74,12 @@ struct turn_conn { /* the client's side of a 5-tuple */
     uint8_t realm; /* index in turn_config.realms; it stays the same while the 5-tuple does */
 };
 
+/* What became of a datagram to a peer: ICMP's words for one over IPv4, ICMPv6's over IPv6. */
+struct turn_icmp {
+    uint8_t type, code;
+    uint32_t mtu; /* where it was too big; else 0 */
+};
+
 /* What a user may sign with: several while secrets are being changed, or where keys of both
  * password algorithms are known; none for a stranger. */
 struct turn_keys {
@@ -147,6 +153,9 @@ MUST_USE int turn_server_from_client(struct turn_server *s, uint64_t now_ms,
                                      const struct turn_conn *c, struct dgram frame);
 MUST_USE int turn_server_from_peer(struct turn_server *s, uint64_t now_ms, turn_id relay,
                                    const struct addr *peer, struct dgram datagram);
+/* ICMP came for a datagram from the relay to `peer`, whose port may be unknown (0). */
+void turn_server_from_icmp(struct turn_server *s, uint64_t now_ms, turn_id relay,
+                           const struct addr *peer, const struct turn_icmp *what);
 void turn_server_conn_gone(struct turn_server *s, uint64_t now_ms, turn_id conn);
 void turn_server_relay_opened(struct turn_server *s, uint64_t now_ms, turn_id relay,
                               const struct addr *bound); /* NULL: it could not be opened */
@@ -185,6 +194,7 @@ struct turn_stats {
     uint64_t tcp_connections, tcp_unbound, permissions, channels;
     /* Datagrams through UDP relays, and their bytes. */
     uint64_t packets_to_peers, packets_to_client, bytes_to_peers, bytes_to_client;
+    uint64_t icmp_to_client; /* messages told */
 };
 struct turn_stats turn_server_stats(const struct turn_server *s);
 
