@@ -83,6 +83,8 @@ static void put_traffic(struct wr *w, const struct turn_run *run)
     put_head(w, packets, "counter", "Datagrams relayed.");
     put_value(w, packets, "{relay=\"udp\",to=\"peer\"}", n.packets_to_peers);
     put_value(w, packets, "{relay=\"udp\",to=\"client\"}", n.packets_to_client);
+    put_one(w, "icmp_total", "counter", "ICMP messages that clients were told of.",
+            turn_run_stats(run).icmp_to_client);
     put_one(w, "dropped_packets_total", "counter",
             "Datagrams dropped because a client's TCP connection was full.", n.dropped);
 }

@@ -167,6 +167,7 @@ static void on_datagram(struct udp *u, const struct addr *from, const struct add
 /* TCP first, then UDP on the same port; a port left to the kernel may need several tries. */
 static int listen_both(struct turn_run *r, struct listener *l, const struct addr *at)
 {
+    const struct udp_options opt = {.has_header = true, .buffer = r->cfg.udp_buffer};
     int err = OK;
     for (int i = 0; i < (at->port ? 1 : PORT_TRIES); i++) {
         err = tcp_listen(&l->tcp, r->loop, at, NULL, client_accepted, l);
@@ -174,7 +175,7 @@ static int listen_both(struct turn_run *r, struct listener *l, const struct addr
             return err;
         }
         l->at = tcp_listener_addr(l->tcp);
-        err = udp_open(&l->udp, r->loop, &l->at, NULL, on_datagram, l);
+        err = udp_open(&l->udp, r->loop, &l->at, &opt, on_datagram, l);
         if (!err) {
             return OK;
         }
@@ -184,6 +185,16 @@ static int listen_both(struct turn_run *r, struct listener *l, const struct addr
         errno = why;
     }
     return err;
+}
+
+/* All clients' datagrams pass through the listeners' buffers. */
+static void tell_buffer(const struct turn_run *r)
+{
+    uint32_t got = udp_buffer(r->listeners[0].udp);
+    if (got < r->cfg.udp_buffer) {
+        LOG(r->cfg.log, LOG_INFO, "udp-buffer-cut", LOG_N("asked", r->cfg.udp_buffer),
+            LOG_N("got", got), LOG_S("hint", "raise net.core.rmem_max and net.core.wmem_max"));
+    }
 }
 
 static int listen_all(struct turn_run *r)
@@ -199,6 +210,9 @@ static int listen_all(struct turn_run *r)
             return ERR_SYSTEM;
         }
         r->n_listeners = i + 1;
+    }
+    if (r->n_listeners > 0) {
+        tell_buffer(r);
     }
     return OK;
 }
@@ -221,6 +235,7 @@ static int make_maps(struct turn_run *r)
 static int begin(struct turn_run *r)
 {
     const struct turn_env env = {.random = io_random_env, .unix_s = core_unix_s, .ctx = r};
+    r->cfg.server.can_df = udp_can_df();
     int err = turn_server_new(&r->core, &r->cfg.server, &env);
     secret_wipe(r->cfg.server.nonce_secret, sizeof r->cfg.server.nonce_secret);
     err = err ? err : make_maps(r);

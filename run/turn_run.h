@@ -23,6 +23,7 @@ struct turn_run_config {
     struct addr relay_ip4, relay_ip6; /* where relays are opened; family 0: none of that kind */
     uint16_t relay_first, relay_last; /* ports */
     uint32_t max_connections;         /* TCP connections from clients, in all */
+    uint32_t udp_buffer;              /* of a listener, in bytes; 0: as the system has it */
     uint32_t idle_s;  /* a TCP connection that made no allocation and bound nothing is closed */
     uint32_t first_s; /* the same when its first message is not whole by then */
     /* Proxies that tell their clients' addresses (lib/proxy), and must. */

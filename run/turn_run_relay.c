@@ -37,18 +37,29 @@ static void on_datagram(struct udp *u, const struct addr *from, const struct add
     }
 }
 
+static void on_failed(struct udp *u, const struct udp_error *e, void *ctx)
+{
+    struct relay *rl = ctx;
+    struct turn_run *r = rl->run;
+    const struct turn_icmp what = {.type = e->type, .code = e->code, .mtu = e->mtu};
+    (void)u;
+    turn_server_from_icmp(r->core, loop_now_ms(r->loop), rl->id, &e->to, &what);
+    run_actions(r);
+}
+
 static int open_at(struct relay *rl, const struct addr *at)
 {
     struct turn_run *r = rl->run;
     struct ports *ports = ports_of(r, rl->transport);
     const struct tcp_options opt = {.share_port = true};
+    const struct udp_options relayed = {.has_header = true, .failed = on_failed};
     if (port_taken(ports, at->port)) {
         errno = EADDRINUSE;
         return ERR_SYSTEM;
     }
     int err = rl->transport == TURN_TCP
                   ? tcp_listen(&rl->tcp, r->loop, at, &opt, peer_accepted, rl)
-                  : udp_open(&rl->udp, r->loop, at, NULL, on_datagram, rl);
+                  : udp_open(&rl->udp, r->loop, at, &relayed, on_datagram, rl);
     if (!err) {
         rl->addr = *at;
         port_mark(ports, at->port);

@@ -232,6 +232,13 @@ static const struct conf_option options[] = {
      .preset = "10",
      .help =
          "a TCP connection is closed that has not sent a whole message (behind TLS) by then"},
+    {.name = "udp-buffer",
+     .type = CONF_NUMBER,
+     .min = 0,
+     .max = 1000000000,
+     .unit = "bytes",
+     .preset = "4194304",
+     .help = "what the system should hold for a listener, each way; 0: what it holds anyway"},
     {.name = "control",
      .type = CONF_TEXT,
      .help = "Unix socket for causeway-edge ctl, or off; else " EDGE_CONTROL_PATH

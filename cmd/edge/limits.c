@@ -40,6 +40,7 @@ bool limits_read(struct edge_conf *e, struct conf *c)
     e->run.max_connections = number(c, "max-connections");
     e->run.idle_s = number(c, "idle");
     e->run.first_s = number(c, "first-message");
+    e->run.udp_buffer = number(c, "udp-buffer");
     s->realms[0] = slice_str(conf_text(c, "realm", 0));
     s->n_realms = 1;
     s->software = slice_str("Causeway");

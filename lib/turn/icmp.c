@@ -23,10 +23,11 @@ static bool is_relayed(uint8_t family, uint8_t type)
 void turn_server_from_icmp(struct turn_server *s, uint64_t now_ms, turn_id relay,
                            const struct addr *peer, const struct turn_icmp *what)
 {
-    struct alloc *a = pool_find(&s->allocs, relay);
+    const struct relay *r = relay_of_id(s, relay);
+    struct alloc *a = r ? r->alloc : NULL;
     s->now_ms = now_ms;
-    if (!a || !a->is_open || a->transport != TURN_UDP || !perm_has(s, a, peer) ||
-        !is_relayed(peer->family, what->type)) {
+    if (!a || !a->is_open || a->transport != TURN_UDP || peer->family != r->family ||
+        !perm_has(s, a, peer) || !is_relayed(r->family, what->type)) {
         return;
     }
     /* ICMP is easily forged: no more of it than the client has sent datagrams. */
