@@ -1,29 +1,18 @@
 /* TLS over OpenSSL's memory BIOs. */
-#include "lib/tls/tls.h"
-
 #include <openssl/err.h>
-#include <openssl/ssl.h>
 #include <openssl/x509_vfy.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "lib/base/crypto.h"
+#include "lib/base/text.h"
+
+#include "lib/tls/tls_impl.h"
 
 enum {
     WAIT_MAX = 64 * 1024,      /* plain text that waits for the handshake */
     HANDSHAKE_MAX = 64 * 1024, /* wire bytes of the peer's until it is done */
-    ALPN_MAX_LEN = 255,
     NAME_MAX_LEN = 253
-};
-
-struct alpn { /* a list of one name, as on the wire (RFC 7301 3.1) */
-    uint8_t wire[1 + ALPN_MAX_LEN];
-    unsigned len; /* 0: none */
-};
-
-struct tls_context {
-    SSL_CTX *ssl;
-    struct alpn alpn;
 };
 
 struct tls {
@@ -37,8 +26,7 @@ struct tls {
     char why[160];
 };
 
-/* The library's newest complaint, in its words. */
-static const char *ssl_words(void)
+const char *tls_ssl_words(void)
 {
     unsigned long code = ERR_peek_last_error();
     const char *words = code ? ERR_reason_error_string(code) : NULL;
@@ -48,7 +36,7 @@ static const char *ssl_words(void)
 
 static int cannot(char *why, const char *what, const char *file)
 {
-    int n = snprintf(why, TLS_WHY_MAX, "cannot use %s %s: %s", what, file, ssl_words());
+    int n = snprintf(why, TLS_WHY_MAX, "cannot use %s %s: %s", what, file, tls_ssl_words());
     if (n >= TLS_WHY_MAX) {
         memcpy(why + TLS_WHY_MAX - 4, "...", 4);
     }
@@ -77,11 +65,11 @@ static int load(SSL_CTX *c, const struct tls_config *cfg, char *why)
 static int choose_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len,
                        const unsigned char *offer, unsigned offer_len, void *arg)
 {
-    const struct tls *t = SSL_get_app_data(ssl);
+    const struct alpn *ours = SSL_get_app_data(ssl);
     unsigned char *chosen;
     (void)arg;
     /* Whoever offers something else means another server (RFC 7301 3.2). */
-    if (SSL_select_next_proto(&chosen, out_len, t->alpn.wire, t->alpn.len, offer, offer_len) !=
+    if (SSL_select_next_proto(&chosen, out_len, ours->wire, ours->len, offer, offer_len) !=
         OPENSSL_NPN_NEGOTIATED) {
         return SSL_TLSEXT_ERR_ALERT_FATAL;
     }
@@ -89,34 +77,47 @@ static int choose_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_l
     return SSL_TLSEXT_ERR_OK;
 }
 
-static int use_alpn(struct tls_context *c, const char *name)
+int tls_ssl_alpn(SSL *ssl, struct alpn *alpn)
 {
-    size_t len = name ? strlen(name) : 0;
-    if (!name) {
+    return SSL_set_app_data(ssl, alpn) == 1 ? OK : ERR_NOMEM;
+}
+
+/* `names` are separated by commas. */
+static int use_alpn(struct tls_context *c, const char *names)
+{
+    struct slice left = slice_str(names);
+    struct wr w = wr_over(c->alpn.wire, sizeof c->alpn.wire);
+    if (!names) {
         return OK;
     }
-    if (len == 0 || len > ALPN_MAX_LEN) {
+    do {
+        struct slice name = text_split(&left, ',');
+        if (name.len == 0 || name.len > UINT8_MAX) {
+            return ERR_MALFORMED;
+        }
+        wr_u8(&w, (uint8_t)name.len);
+        wr_bytes(&w, name);
+    } while (left.len > 0);
+    if (w.err) {
         return ERR_MALFORMED;
     }
-    c->alpn.wire[0] = (uint8_t)len;
-    memcpy(c->alpn.wire + 1, name, len);
-    c->alpn.len = (unsigned)len + 1;
+    c->alpn.len = (unsigned)w.len;
     SSL_CTX_set_alpn_select_cb(c->ssl, choose_alpn, NULL);
     return SSL_CTX_set_alpn_protos(c->ssl, c->alpn.wire, c->alpn.len) == 0 ? OK : ERR_NOMEM;
 }
 
-int tls_context_new(struct tls_context **out, const struct tls_config *cfg, char *why)
+int tls_context_make(struct tls_context **out, const SSL_METHOD *method,
+                     const struct tls_config *cfg, char *why)
 {
     *out = NULL;
     why[0] = 0;
     struct tls_context *c = calloc(1, sizeof *c);
-    SSL_CTX *ssl = SSL_CTX_new(TLS_method());
+    SSL_CTX *ssl = SSL_CTX_new(method);
     if (!c || !ssl) {
         free(c);
         SSL_CTX_free(ssl);
         return ERR_NOMEM;
     }
-    SSL_CTX_set_min_proto_version(ssl, TLS1_2_VERSION);
     /* Nothing of one session is kept for the next; renegotiation only costs us time. */
     SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_options(ssl,
@@ -124,7 +125,6 @@ int tls_context_new(struct tls_context **out, const struct tls_config *cfg, char
     /* A ticket that a client leaves unread when it closes becomes a reset, which can overtake
      * its last bytes. */
     SSL_CTX_set_num_tickets(ssl, 0);
-    SSL_CTX_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS);
     int err = load(ssl, cfg, why);
     if (err) {
         SSL_CTX_free(ssl);
@@ -146,6 +146,16 @@ int tls_context_new(struct tls_context **out, const struct tls_config *cfg, char
     }
     *out = c;
     return OK;
+}
+
+int tls_context_new(struct tls_context **out, const struct tls_config *cfg, char *why)
+{
+    int err = tls_context_make(out, TLS_method(), cfg, why);
+    if (!err) {
+        SSL_CTX_set_min_proto_version((*out)->ssl, TLS1_2_VERSION);
+        SSL_CTX_set_mode((*out)->ssl, SSL_MODE_RELEASE_BUFFERS);
+    }
+    return err;
 }
 
 void tls_context_free(struct tls_context *c)
@@ -179,12 +189,11 @@ static int start(struct tls *t, struct tls_context *c, bool is_server, const cha
     t->in = BIO_new(BIO_s_mem());
     t->out = BIO_new(BIO_s_mem());
     t->wait = malloc(WAIT_MAX);
-    if (!t->ssl || !t->in || !t->out || !t->wait) {
+    if (!t->ssl || !t->in || !t->out || !t->wait || tls_ssl_alpn(t->ssl, &t->alpn)) {
         BIO_free(t->in);
         BIO_free(t->out);
         return ERR_NOMEM;
     }
-    SSL_set_app_data(t->ssl, t);
     BIO_set_mem_eof_return(t->in, -1); /* empty means "later", never the end */
     SSL_set_bio(t->ssl, t->in, t->out);
     if (is_server) {
@@ -208,7 +217,7 @@ static int fail(struct tls *t)
                  X509_verify_cert_error_string(verdict));
         return ERR_AUTH;
     }
-    snprintf(t->why, sizeof t->why, "TLS failed: %.120s", ssl_words());
+    snprintf(t->why, sizeof t->why, "TLS failed: %.120s", tls_ssl_words());
     return ERR_MALFORMED;
 }
 

@@ -11,7 +11,8 @@ struct tls_config {
     const char *ca_file;              /* whom to trust; NULL: the system's store */
     bool require_peer_cert;           /* server: ask for one and refuse without */
     bool insecure;                    /* client: do not check (labs); logged by the caller */
-    /* What is spoken inside (RFC 7301): a client offers it, a server refuses who offers only
+    /* What is spoken inside (RFC 7301), names separated by commas, the best first: a client
+     * offers them, a server takes the first that the client offers too, refuses who offers only
      * other things, and takes who offers nothing. NULL: no ALPN. */
     const char *alpn;
 };

@@ -88,7 +88,9 @@ static void crypto_free(void *p, const char *file, int line)
 
 bool alloc_fault_hook_crypto(void)
 {
-    return CRYPTO_set_mem_functions(crypto_malloc, crypto_realloc, crypto_free) == 1;
+    /* What it tidies up at the end does not survive that some of it could not be made. */
+    return CRYPTO_set_mem_functions(crypto_malloc, crypto_realloc, crypto_free) == 1 &&
+           OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, NULL) == 1;
 }
 
 void alloc_fault_crypto_at(uint32_t n)
