@@ -6,6 +6,7 @@ const struct check_group check_groups[] = {
     {"STUN over TCP (RFC 8489)",                                 checks_stream},
     {"Credentials (RFC 8489)",checks_auth},
     {"Allocate (RFC 8656)",          checks_alloc},
+    {"Dual allocations (RFC 8656)", checks_dual},
     {"Refresh (RFC 8656)",                                 checks_refresh},
     {"Permissions (RFC 8656)",            checks_perm},
     {"Send and Data (RFC 8656)",              checks_data},

@@ -108,8 +108,8 @@ static bool lacks_family(const struct trial *t, const struct req *q)
     bool lacks = q->method == STUN_ALLOCATE && t->target->peer.family == ADDR_IP6;
     for (size_t i = 0; i < REQ_ATTRS_MAX && q->at[i].is_set; i++) {
         enum stun_attr type = q->at[i].type;
-        lacks =
-            lacks && type != STUN_REQUESTED_ADDRESS_FAMILY && type != STUN_RESERVATION_TOKEN;
+        lacks = lacks && type != STUN_REQUESTED_ADDRESS_FAMILY &&
+                type != STUN_ADDITIONAL_ADDRESS_FAMILY && type != STUN_RESERVATION_TOKEN;
     }
     return lacks;
 }

@@ -62,6 +62,7 @@ def test_edge_passes_all(conform, edge):
     assert outcomes(by_id, "fail") == {}
     # Half-closed relays are no skip here, nor is any feature.
     assert {k[0] for k in outcomes(by_id, "skip")} == {
+        "turn.dual.refresh-one", "turn.dual.refresh-both",  # it has IPv4 only
         "turn.permission.loopback", "turn.channel.loopback", "tcp.connect.loopback"}
     assert report["passed"] > 180
 
@@ -72,6 +73,12 @@ def test_edge_over_ip6(conform, edge):
     assert outcomes(by_id, "fail") == {}
     assert by_id["stun.binding.mapped-address", "udp"]["outcome"] == "pass"
     assert by_id["turn.allocate.success", "tcp"]["outcome"] == "pass"
+
+
+def test_edge_with_relays_of_both_families(conform, edge):
+    server = edge("--relay-address", EDGE, "--relay-address", "::1")
+    report, by_id = conform(server, "--only", "turn.dual.*")
+    assert report["failed"] == report["skipped"] == 0 and report["passed"] == 15
 
 
 def test_policy_refuses_our_peer(conform, edge):
