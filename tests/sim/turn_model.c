@@ -104,7 +104,7 @@ void model_want_close(struct model *m, enum turn_do what, turn_id id)
     }
 }
 
-static bool goes_to(const struct turn_action *a, const struct turn_conn *c)
+bool model_goes_to(const struct turn_action *a, const struct turn_conn *c)
 {
     return a->conn == c->id && addr_eq(&a->addr, &c->client) && addr_eq(&a->local, &c->local);
 }
@@ -135,7 +135,7 @@ bool model_take_reply(struct model *m, const struct turn_conn *c, uint16_t metho
             continue;
         }
         act->is_seen = true;
-        if (!goes_to(&act->a, c)) {
+        if (!model_goes_to(&act->a, c)) {
             model_fault(m, "an answer goes to the wrong client");
         }
         return true;
@@ -276,7 +276,7 @@ static void want_attempt(struct model *m, struct m_link *l)
         stun_get_u32(&out, STUN_CONNECTION_ID, &l->cid) ||
         stun_get_addr(&out, STUN_XOR_PEER_ADDRESS, &peer) || !addr_eq(&peer, &l->peer)) {
         model_fault(m, "no proper ConnectionAttempt");
-    } else if (!goes_to(&act->a, &l->alloc->conn)) {
+    } else if (!model_goes_to(&act->a, &l->alloc->conn)) {
         model_fault(m, "a ConnectionAttempt goes to the wrong client");
     }
 }
@@ -381,8 +381,9 @@ static void want_indication(struct model *m, const struct addr *peer, struct sli
     m->count[COUNT_INDICATED]++;
 }
 
-void model_peer(struct model *m, turn_id relay, const struct addr *peer, struct slice data)
+void model_peer(struct model *m, turn_id relay, const struct addr *peer, struct dgram d)
 {
+    struct dgram_opts opts;
     uint8_t got[MODEL_FRAME];
     const struct m_chan *ch = NULL;
     struct m_alloc *a = model_alloc_with(m, relay);
@@ -391,13 +392,20 @@ void model_peer(struct model *m, turn_id relay, const struct addr *peer, struct 
         m->count[COUNT_PEER_DROPPED]++;
         return;
     }
+    if (!model_header(&a->conn, peer, &d.opts, &opts)) {
+        m->count[COUNT_HOPS_GONE]++;
+        return;
+    }
     struct act *act = model_take(m, TURN_DO_SEND, 0);
     if (!act) {
         model_fault(m, "a peer with a permission is not heard");
         return;
     }
-    if (!goes_to(&act->a, &a->conn)) {
+    if (!model_goes_to(&act->a, &a->conn)) {
         model_fault(m, "a peer's bytes reach the wrong client");
+    }
+    if (!model_same_opts(&act->a.opts, &opts)) {
+        model_fault(m, "a peer's datagram goes on with the wrong TOS, TTL or DF");
     }
     for (size_t i = 0; i < MODEL_CHANS; i++) {
         if (m->chans[i].alloc == a && addr_eq(&m->chans[i].peer, peer)) {
@@ -406,9 +414,9 @@ void model_peer(struct model *m, turn_id relay, const struct addr *peer, struct 
     }
     struct slice message = slice_of(got, whole(&act->a, got, sizeof got));
     if (ch) {
-        want_channel_data(m, ch, message, data);
+        want_channel_data(m, ch, message, d.data);
     } else {
-        want_indication(m, peer, message, data);
+        want_indication(m, peer, message, d.data);
     }
 }
 

@@ -60,6 +60,7 @@ struct ask_facts {
 
 struct frame {
     struct turn_conn conn;
+    struct dgram_opts opts;
     struct ask_facts facts;
     uint8_t bytes[MODEL_FRAME];
     size_t len;
@@ -100,6 +101,7 @@ struct m_alloc {
     uint32_t lifetime_s;
     uint64_t token;        /* of `kept`; 0: not told yet */
     uint64_t key_until_ms; /* then its user's key is asked for again */
+    uint32_t owed;         /* datagrams that ICMP may still answer */
 };
 
 struct m_perm {
@@ -202,7 +204,9 @@ void model_act(struct model *m, const struct turn_action *a);
 /* One for each input, after it, with all of its actions. */
 void model_client(struct model *m, const struct frame *f);
 void model_key(struct model *m, turn_id ticket, enum key_answer answer, uint64_t until_ms);
-void model_peer(struct model *m, turn_id relay, const struct addr *peer, struct slice data);
+void model_peer(struct model *m, turn_id relay, const struct addr *peer, struct dgram d);
+void model_icmp(struct model *m, turn_id relay, const struct addr *peer,
+                const struct turn_icmp *what);
 void model_relay_opened(struct model *m, turn_id relay, const struct addr *bound);
 void model_tcp_opened(struct model *m, turn_id link, bool ok);
 void model_tcp_accepted(struct model *m, turn_id relay, const struct addr *peer, turn_id link);
@@ -230,6 +234,14 @@ struct m_link *model_link(struct model *m, turn_id id);
 size_t model_live_allocs(const struct model *m);
 
 /* Between the files of the model. */
+/* What is to become of a datagram's header; false: nothing, it ends here. */
+bool model_header(const struct turn_conn *c, const struct addr *peer,
+                  const struct dgram_opts *in, struct dgram_opts *out);
+/* Of a datagram that went to a peer. */
+void model_want_header(struct model *m, const struct frame *f, struct m_alloc *a,
+                       const struct act *act);
+bool model_same_opts(const struct dgram_opts *a, const struct dgram_opts *b);
+bool model_goes_to(const struct turn_action *a, const struct turn_conn *c);
 struct act *model_take(struct model *m, enum turn_do what, turn_id id);
 bool model_is_signed(const struct stun_msg *m);
 /* Takes the answer to `tid`. False when there is none. */

@@ -112,7 +112,7 @@ static bool may_allocate(struct model *m, const struct frame *f)
     const struct ask_facts *q = &f->facts;
     bool tcp = q->transport == TURN_TCP;
     if ((!tcp && q->transport != TURN_UDP) || (tcp && f->conn.transport != TURN_TCP) ||
-        (tcp && (q->even || q->has_token)) || q->dont_fragment ||
+        (tcp && (q->even || q->has_token)) || (q->dont_fragment && (tcp || !m->cfg.can_df)) ||
         (q->has_token && (q->even || q->family || !reserve_of(m, q->token))) ||
         (q->has_also &&
          (q->also_family != ADDR_IP6 || q->family || q->has_token || q->reserve_next))) {
@@ -532,8 +532,11 @@ static void judge_data(struct model *m, const struct frame *f)
         }
     }
     bool may = a && a->is_open && a->transport == TURN_UDP && peer && may_reach(m, a, peer) &&
-               model_perm(m, a, peer) && !q->unknown && !q->dont_fragment;
-    if (!may) {
+               model_perm(m, a, peer) && !q->unknown && (!q->dont_fragment || m->cfg.can_df);
+    struct dgram_opts opts;
+    bool ends = may && !model_header(&f->conn, peer, &f->opts, &opts);
+    m->count[COUNT_HOPS_GONE] += ends;
+    if (!may || ends) {
         m->count[is_chan ? COUNT_CHAN_DROPPED : COUNT_SEND_DROPPED]++;
         return;
     }
@@ -543,6 +546,8 @@ static void judge_data(struct model *m, const struct frame *f)
     } else if (!addr_eq(&act->a.addr, peer) ||
                !slice_eq(act->a.body, slice_of(q->data, q->data_len))) {
         model_fault(m, "data reaches the wrong peer, or is changed");
+    } else {
+        model_want_header(m, f, a, act);
     }
     m->count[is_chan ? COUNT_CHAN_SENT : COUNT_SENT]++;
 }

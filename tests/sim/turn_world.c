@@ -111,6 +111,9 @@ static bool tamper(struct world *w, struct turn_action *a)
         const struct m_alloc *of = model_alloc_with(&w->m, a->relay);
         a->relay = of ? of->relay[of->relay[0].id == a->relay].id : 0;
     }
+    if (a->opts.ttl > 0 && planted(w, PLANT_WRONG_HEADER)) {
+        a->opts.ttl++;
+    }
     if (a->head_len > 0 && a->body.len > 0 && planted(w, PLANT_CHANGE_BYTES)) {
         a->body.len--;
     }
@@ -149,18 +152,6 @@ static uint64_t core_now(const struct world *w)
            (w->plant == PLANT_SLOW_CLOCK && w->m.now_ms > MINUTE ? 5 * SECOND : 0);
 }
 
-static const char *kind_text(const struct ask_facts *f)
-{
-    const char *method = stun_method_name(f->method);
-    switch (f->kind) {
-    case ASK_SEND: return "Send";
-    case ASK_CHANNEL_DATA: return "ChannelData";
-    case ASK_NOISE: return "noise";
-    case ASK_REQUEST: break;
-    }
-    return method ? method : "?";
-}
-
 static void from_client(struct world *w, const struct frame *f)
 {
     const struct ask_facts *q = &f->facts;
@@ -171,13 +162,13 @@ static void from_client(struct world *w, const struct frame *f)
     }
     memcpy(exact + 1, f->bytes, f->len);
     model_tell(&w->m, "  %s from conn %llu port %u as %s, cred %d, tid %02x%02x, lifetime %u%s",
-               kind_text(q), (unsigned long long)f->conn.id, f->conn.client.port,
+               world_kind_text(q), (unsigned long long)f->conn.id, f->conn.client.port,
                w->m.users[q->user].name, q->cred, q->tid.b[0], q->tid.b[1], q->lifetime_s,
                q->n_peers ? ", with a peer" : "");
     alloc_fault_forbid(true);
     before_input(w);
-    int err = turn_server_from_client(w->s, core_now(w), &f->conn,
-                                      dgram_of(slice_of(exact + 1, f->len)));
+    const struct dgram d = {.data = slice_of(exact + 1, f->len), .opts = f->opts};
+    int err = turn_server_from_client(w->s, core_now(w), &f->conn, d);
     alloc_fault_forbid(false);
     if ((err == ERR_MALFORMED) != (q->kind == ASK_NOISE && f->conn.transport == TURN_TCP)) {
         model_fault(&w->m, "from_client says %s", err_text(err));
@@ -269,16 +260,39 @@ static void datagram_from_peer(struct world *w)
     for (size_t i = 0; i < len; i++) {
         data[i] = (uint8_t)world_pick(w, 256);
     }
-    model_tell(&w->m, "  %zu bytes from peer port %u to relay %llx", len, peer->port,
-               (unsigned long long)relay);
+    const struct dgram d = {.data = slice_of(data, len), .opts = world_opts(w)};
+    model_tell(&w->m, "  %zu bytes from peer port %u to relay %llx, TTL %u", len, peer->port,
+               (unsigned long long)relay, d.opts.ttl);
     alloc_fault_forbid(true);
-    if (turn_server_from_peer(w->s, core_now(w), relay, peer, dgram_of(slice_of(data, len)))) {
+    if (turn_server_from_peer(w->s, core_now(w), relay, peer, d)) {
         model_fault(&w->m, "from_peer fails");
     }
     alloc_fault_forbid(false);
     pull(w);
-    model_peer(&w->m, relay, peer, slice_of(data, len));
+    model_peer(&w->m, relay, peer, d);
     model_settle(&w->m);
+}
+
+static void icmp_arrives(struct world *w, turn_id relay, const struct addr *peer)
+{
+    const struct turn_icmp what = world_icmp(w);
+    model_tell(&w->m, "  ICMP %u/%u of peer port %u to relay %llx", what.type, what.code,
+               peer->port, (unsigned long long)relay);
+    alloc_fault_forbid(true);
+    turn_server_from_icmp(w->s, core_now(w), relay, peer, &what);
+    alloc_fault_forbid(false);
+    pull(w);
+    model_icmp(&w->m, relay, peer, &what);
+    model_settle(&w->m);
+}
+
+static void much_icmp_arrives(struct world *w)
+{
+    turn_id relay = pick_relay(w, TURN_UDP);
+    const struct addr *peer = world_peer_of(w, model_alloc_with(&w->m, relay));
+    for (uint32_t n = 1 + world_pick(w, 4); n > 0; n--) {
+        icmp_arrives(w, relay, peer);
+    }
 }
 
 static void key_found(struct world *w, turn_id ticket)
@@ -482,22 +496,6 @@ static void tick(struct world *w)
     model_settle(&w->m);
 }
 
-static uint64_t some_time(struct world *w)
-{
-    uint64_t due = model_deadline_ms(&w->m), now = w->m.now_ms;
-    uint32_t how = world_pick(w, 100);
-    if (how < 15 && due != UINT64_MAX && due > now) {
-        return due - now; /* to the moment */
-    }
-    if (how < 20 && due != UINT64_MAX && due > now) {
-        return due - now - 1; /* and just before it */
-    }
-    return how < 80              ? world_pick(w, SECOND)
-           : how < 98            ? world_pick(w, MINUTE)
-           : world_chance(w, 80) ? world_pick(w, 60 * MINUTE)
-                                 : 24ull * 60 * MINUTE;
-}
-
 static void time_passes(struct world *w, uint64_t ms)
 {
     int64_t step_s = world_chance(w, 2) ? (int64_t)world_pick(w, 2000) - 1000 : 0;
@@ -523,8 +521,10 @@ static void step(struct world *w)
         datagram_arrives(w);
     } else if (what < 80) {
         answer(w);
-    } else if (what < 86) {
+    } else if (what < 85) {
         datagram_from_peer(w);
+    } else if (what < 86) {
+        much_icmp_arrives(w);
     } else if (what < 90) {
         peer_connects(w);
     } else if (what < 91) {
@@ -536,7 +536,7 @@ static void step(struct world *w)
     } else if (what < 95) {
         operator_acts(w);
     } else {
-        time_passes(w, some_time(w));
+        time_passes(w, world_some_time(w));
     }
 }
 

@@ -50,11 +50,17 @@ uint64_t world_mix(uint64_t x); /* neighbours lead to numbers far apart */
 void world_start(struct world *w, const struct sim_plan *plan);
 /* 0 to n - 1. */
 uint32_t world_pick(struct world *w, uint32_t n);
+/* Often up to the moment when something falls due. */
+uint64_t world_some_time(struct world *w);
 bool world_chance(struct world *w, uint32_t percent);
 const struct addr *world_peer(struct world *w);
 /* Mostly one that the allocation has a permission for. */
 const struct addr *world_peer_of(struct world *w, const struct m_alloc *a);
 bool world_peer_ok(const struct addr *peer, bool is_strict);
+/* Of a datagram on its way to the server. */
+struct dgram_opts world_opts(struct world *w);
+struct turn_icmp world_icmp(struct world *w);
+const char *world_kind_text(const struct ask_facts *f);
 /* Adds what only the strict policy refuses. */
 void world_deny_strictly(struct turn_policy *p);
 /* A message that `e` may send now; signed, or wrongly signed, or noise. */

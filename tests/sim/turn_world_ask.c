@@ -293,7 +293,7 @@ void world_write(struct world *w, struct endpoint *e, struct frame *f)
         f->conn = e->conn;
         return;
     }
-    *f = (struct frame){.conn = e->conn, .facts.kind = ASK_NOISE};
+    *f = (struct frame){.conn = e->conn, .opts = world_opts(w), .facts.kind = ASK_NOISE};
     if (world_chance(w, 2)) {
         write_noise(w, f);
         return;
@@ -309,4 +309,33 @@ void world_write(struct world *w, struct endpoint *e, struct frame *f)
         write_stun(w, e, f);
     }
     e->last = *f;
+}
+
+const char *world_kind_text(const struct ask_facts *f)
+{
+    const char *method = stun_method_name(f->method);
+    switch (f->kind) {
+    case ASK_SEND: return "Send";
+    case ASK_CHANNEL_DATA: return "ChannelData";
+    case ASK_NOISE: return "noise";
+    case ASK_REQUEST: break;
+    }
+    return method ? method : "?";
+}
+
+struct dgram_opts world_opts(struct world *w)
+{
+    static const uint8_t ttls[] = {0, 1, 2, 64, 255};
+    return (struct dgram_opts){.tos = (uint8_t)world_pick(w, 256),
+                               .ttl = world_chance(w, 80) ? 64 : ttls[world_pick(w, 5)],
+                               .df = world_chance(w, 20)};
+}
+
+struct turn_icmp world_icmp(struct world *w)
+{
+    static const uint8_t types[] = {3, 11, 1, 2};
+    return (struct turn_icmp){.type = world_chance(w, 95) ? types[world_pick(w, 4)]
+                                                          : (uint8_t)world_pick(w, 256),
+                              .code = (uint8_t)world_pick(w, 16),
+                              .mtu = world_chance(w, 50) ? world_pick(w, UINT32_MAX) : 0};
 }

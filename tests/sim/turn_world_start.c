@@ -2,6 +2,11 @@
 #include "tests/sim/alloc_fault.h"
 #include "tests/sim/turn_world.h"
 
+enum {
+    SECOND = 1000,
+    MINUTE = 60 * SECOND
+};
+
 uint64_t world_mix(uint64_t x)
 {
     x += 0x9e3779b97f4a7c15u;
@@ -23,6 +28,22 @@ uint32_t world_pick(struct world *w, uint32_t n)
 bool world_chance(struct world *w, uint32_t percent)
 {
     return world_pick(w, 100) < percent;
+}
+
+uint64_t world_some_time(struct world *w)
+{
+    uint64_t due = model_deadline_ms(&w->m), now = w->m.now_ms;
+    uint32_t how = world_pick(w, 100);
+    if (how < 15 && due != UINT64_MAX && due > now) {
+        return due - now; /* to the moment */
+    }
+    if (how < 20 && due != UINT64_MAX && due > now) {
+        return due - now - 1; /* and just before it */
+    }
+    return how < 80              ? world_pick(w, SECOND)
+           : how < 98            ? world_pick(w, MINUTE)
+           : world_chance(w, 80) ? world_pick(w, 60 * MINUTE)
+                                 : 24ull * 60 * MINUTE;
 }
 
 static void core_random(void *out, size_t len, void *ctx)
@@ -100,6 +121,7 @@ static struct turn_config make_config(struct world *w)
                               .tcp_accept_any = world_chance(w, 50),
                               .relay_ip6 = world_chance(w, 60),
                               .policy = &w->policy};
+    cfg.can_df = world_chance(w, 80);
     cfg.relay_ip4 = !cfg.relay_ip6 || world_chance(w, 90);
     cfg.tcp = (struct turn_tcp_quota){.in_all = pick_limit(w, 40, MODEL_LINKS),
                                       .per_user = pick_limit(w, 50, 8),
