@@ -93,6 +93,9 @@ static void write_metrics(struct wr *w, void *ctx)
 {
     const struct turn_metrics *m = ctx;
     struct turn_stats s = turn_run_stats(m->run);
+    size_t web;
+    uint64_t web_ever;
+    turn_run_web(m->run, &web, &web_ever);
     put_head(w, "build_info", "gauge", "Always 1; the label has the version.");
     put_value(w, "build_info", "{version=\"" CAUSEWAY_VERSION "\"}", 1);
     put_one(w, "uptime_seconds", "gauge", "Since the start.",
@@ -104,6 +107,9 @@ static void write_metrics(struct wr *w, void *ctx)
     put_one(w, "client_connections", "gauge",
             "Clients' TCP connections that are not joined to a peer's.",
             turn_run_clients(m->run));
+    put_one(w, "web_connections", "gauge", "Connections joined to the web server.", web);
+    put_one(w, "web_connections_total", "counter", "Connections sent to the web server.",
+            web_ever);
     put_one(w, "peer_connections", "gauge", "Peers' TCP connections.", s.tcp_connections);
     put_one(w, "peer_connections_unbound", "gauge",
             "Peers' TCP connections that wait for the client.", s.tcp_unbound);

@@ -145,6 +145,7 @@ static void on_sweep(void *ctx)
 {
     struct turn_run *r = ctx;
     clients_sweep(r);
+    web_sweep(r);
     loop_timer_at(r->sweep, loop_now_ms(r->loop) + SWEEP_MS);
 }
 
@@ -287,6 +288,7 @@ void turn_run_free(struct turn_run *r)
         tcp_close(r->clients->tcp);
         client_free(r->clients);
     }
+    web_done(r);
     while (r->relays) {
         relay_close(r->relays);
     }
@@ -317,6 +319,12 @@ const struct turn_server *turn_run_core(const struct turn_run *r)
 size_t turn_run_clients(const struct turn_run *r)
 {
     return r->n_clients;
+}
+
+void turn_run_web(const struct turn_run *r, size_t *now, uint64_t *ever)
+{
+    *now = r->n_web;
+    *ever = r->n_web_ever;
 }
 
 int turn_run_kick(struct turn_run *r, turn_id session)

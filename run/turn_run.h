@@ -14,6 +14,22 @@ enum {
     TURN_LISTEN_MAX = 32
 };
 
+/* A web server that shares the TCP listeners. It gets what is not for TURN, byte for byte. */
+struct turn_web {
+    struct addr tls;   /* for TLS, by what the client asks for; family 0: none */
+    struct addr plain; /* for HTTP; family 0: none */
+    bool says_client;  /* a PROXY header, version 2, goes first */
+    uint32_t max;      /* connections */
+    uint32_t idle_s;   /* without a byte; then it is closed */
+};
+
+/* A name that TLS clients may ask for (SNI), of this server. */
+struct turn_name {
+    const char *name;
+    uint8_t realm; /* index; the listener's if it has none of its own */
+    bool has_realm;
+};
+
 struct turn_run_config {
     struct turn_config server;
     const struct log *log;
@@ -29,6 +45,9 @@ struct turn_run_config {
     /* Proxies that tell their clients' addresses (lib/proxy), and must. */
     const struct addr_net *proxy_from; /* outlives the run */
     size_t n_proxy_from;
+    struct turn_web web;
+    const struct turn_name *names; /* outlive the run */
+    size_t n_names;
     /* What may `username` of `realm` sign with? Answer with turn_run_keys(), now or later. */
     void (*find_keys)(turn_id ticket, struct slice realm, struct slice username, void *ctx);
     void *ctx;
@@ -67,6 +86,8 @@ struct turn_traffic turn_run_traffic(const struct turn_run *r);
 /* The n-th reason; false: there are no more. */
 bool turn_run_refusals(const struct turn_run *r, size_t n, struct turn_refusals *out);
 size_t turn_run_clients(const struct turn_run *r); /* TCP connections that carry no pipe */
+/* Connections joined to the web server: now, and ever. */
+void turn_run_web(const struct turn_run *r, size_t *now, uint64_t *ever);
 /* Bytes through an allocation's TCP connections, those that ended too; through one of them. */
 struct tcp_pipe_count turn_run_tcp_count(const struct turn_run *r, turn_id session);
 struct tcp_pipe_count turn_run_link_count(const struct turn_run *r, turn_id peer_conn);

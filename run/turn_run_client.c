@@ -153,6 +153,9 @@ void client_free(struct client *c)
         c->next->prev = c->prev;
     }
     r->n_clients--;
+    if (c->web) {
+        tcp_close(c->web);
+    }
     free(c);
 }
 
@@ -181,7 +184,7 @@ void clients_sweep(struct turn_run *r)
     struct client *next;
     for (struct client *c = r->clients; c; c = next) {
         next = c->next;
-        if (!c->has_spoken && now_ms - c->begun_ms >= 1000ull * r->cfg.first_s) {
+        if (!c->has_spoken && !c->web && now_ms - c->begun_ms >= 1000ull * r->cfg.first_s) {
             door_refuse(c, "no whole message in time");
         } else if (now_ms - c->seen_ms >= 1000ull * r->cfg.idle_s &&
                    !turn_server_conn_used(r->core, c->id)) {

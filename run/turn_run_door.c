@@ -66,6 +66,7 @@ static enum door_step begin_proxy(struct client *c, struct slice first, struct d
 static const struct door doors[] = {
     {"PROXY", DOOR_OUTSIDE | DOOR_BEHIND_PROXY,               proxy_begins,        begin_proxy     },
     {"TLS",   DOOR_OUTSIDE | DOOR_BEHIND_PROXY,               client_hello_begins, client_tls_begin},
+    {"HTTP",  DOOR_OUTSIDE | DOOR_BEHIND_PROXY,               web_match_http,      web_begin_http  },
     {"STUN",  DOOR_OUTSIDE | DOOR_BEHIND_PROXY | DOOR_IN_TLS, match_stun,          client_begin    },
 };
 

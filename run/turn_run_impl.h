@@ -24,6 +24,8 @@ struct client { /* a client's TCP connection, until it ends or becomes part of a
     struct tls *tls; /* beneath `tcp`, whose it is; NULL: none */
     struct turn_conn conn;
     struct addr server; /* where the client connected to: at the proxy, if it came by one */
+    struct tcp *web;    /* to the web server it is for, until that stands; else NULL */
+    struct addr web_at;
     struct client *next, **prev;
     unsigned at; /* DOOR_* */
     uint64_t begun_ms;
@@ -45,6 +47,9 @@ enum door_step {
     DOOR_IN,   /* what follows is somebody else's, and so may be the client */
     DOOR_SHUT  /* it is refused, as `why` says */
 };
+
+struct client_hello;
+struct web_link;
 
 struct door_entry {
     size_t used;     /* bytes taken, with DOOR_ON and DOOR_IN */
@@ -98,7 +103,10 @@ struct turn_run {
     turn_id last_client; /* ids count up and never come again */
     bool acts;           /* inside run_actions */
     struct ports udp_ports, tcp_ports;
-    struct log_limit noise, denials, renewals, events, full, tls_noise, door_noise;
+    struct log_limit noise, denials, renewals, events, full, tls_noise, door_noise, web_noise;
+    struct web_link *web_links;
+    size_t n_web;
+    uint64_t n_web_ever;
     struct turn_refusals refusals[REFUSALS_MAX];
     size_t n_refusals;
     struct tcp_pipe_count ended; /* bytes of all peers' TCP connections that are gone */
@@ -140,6 +148,20 @@ enum parse door_of(unsigned at, struct slice first, const char **name);
 /* Door of TLS. */
 enum door_step client_tls_begin(struct client *c, struct slice first, struct door_entry *e);
 void client_tls_closed(struct client *c); /* it ended: because of TLS? */
+
+/* turn_run_web.c */
+/* Are these first bytes HTTP's? */
+enum parse web_match_http(struct slice first);
+/* Door of HTTP without TLS. */
+enum door_step web_begin_http(struct client *c, struct slice first, struct door_entry *e);
+/* Joins it to a web server there. */
+enum door_step web_begin(struct client *c, const struct addr *to, struct door_entry *e);
+/* Is a client that asks for this TLS server the web server's? */
+bool web_wants(const struct turn_run *r, const struct client_hello *h);
+/* What the configuration says of an SNI name; NULL: nothing. */
+const struct turn_name *run_name_of(const struct turn_run *r, struct slice name);
+void web_sweep(struct turn_run *r);
+void web_done(struct turn_run *r);
 
 /* turn_run_relay.c */
 /* Can relays be opened at all? Better known at the start than from the first client. */

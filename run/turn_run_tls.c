@@ -1,4 +1,6 @@
 /* Clients that come over TLS, on the port of those that do not. */
+#include "lib/tls/client_hello.h"
+
 #include "run/tls_stream.h"
 #include "run/turn_run_impl.h"
 
@@ -34,7 +36,7 @@ static bool has_too_many(const struct client *c)
     return n >= HANDSHAKES_MAX;
 }
 
-enum door_step client_tls_begin(struct client *c, struct slice first, struct door_entry *e)
+static enum door_step begin_here(struct client *c, struct slice first, struct door_entry *e)
 {
     struct tls *tls;
     if (!c->run->cfg.tls) {
@@ -54,6 +56,28 @@ enum door_step client_tls_begin(struct client *c, struct slice first, struct doo
     e->used = first.len;
     tls_stream_begin(c->tcp, tls, first);
     return DOOR_ON;
+}
+
+enum door_step client_tls_begin(struct client *c, struct slice first, struct door_entry *e)
+{
+    struct turn_run *r = c->run;
+    struct client_hello h;
+    if (!r->cfg.web.tls.family && r->cfg.n_names == 0) {
+        return begin_here(c, first, e);
+    }
+    switch (client_hello_read(first, &h)) {
+    case PARSE_MORE: return DOOR_MORE;
+    case PARSE_BAD: return begin_here(c, first, e); /* where it is told what is wrong */
+    case PARSE_OK: break;
+    }
+    if (web_wants(r, &h)) {
+        return web_begin(c, &r->cfg.web.tls, e);
+    }
+    const struct turn_name *name = run_name_of(r, h.server_name);
+    if (name && name->has_realm) {
+        c->conn.realm = name->realm;
+    }
+    return begin_here(c, first, e);
 }
 
 void client_tls_closed(struct client *c)

@@ -4,6 +4,7 @@
 #include "lib/tls/tls.h"
 
 #include "cmd/edge/ctl.h"
+#include "cmd/edge/doors.h"
 #include "cmd/edge/limits.h"
 #include "cmd/edge/own.h"
 #include "cmd/edge/users.h"
@@ -26,6 +27,32 @@ static const struct conf_option options[] = {
      .type = CONF_NET,
      .many = true,
      .help = "a network of proxies: their TCP connections must begin with a PROXY header"},
+    {.name = "tls-name",
+     .type = CONF_TEXT,
+     .many = true,
+     .help = "a name of this server that TLS clients ask for (SNI), beside a web server's"},
+    {.name = "web-upstream",
+     .type = CONF_ADDR,
+     .help =
+         "a web server that shares the TCP ports: gets the TLS that is not for TURN, as it is"},
+    {.name = "web-upstream-plain",                                                                         .type = CONF_ADDR, .help = "where HTTP without TLS goes"},
+    {.name = "web-upstream-proxy-protocol",
+     .type = CONF_BOOL,
+     .preset = "off",
+     .help = "a PROXY header, version 2, tells the web server who the client is"},
+    {.name = "max-web",
+     .type = CONF_NUMBER,
+     .min = 1,
+     .max = 100000,
+     .preset = "1000",
+     .help = "connections to the web server"},
+    {.name = "web-idle",
+     .type = CONF_NUMBER,
+     .min = 5,
+     .max = 86400,
+     .unit = "seconds",
+     .preset = "300",
+     .help = "a connection to the web server is closed when nothing has passed for so long"},
     {.name = "realm",
      .type = CONF_TEXT,
      .preset = "causeway",
@@ -195,7 +222,8 @@ static const struct conf_option options[] = {
      .max = 32,
      .unit = "bits",
      .preset = "24",
-     .help = "addresses that have these in common are one network, where limits are by network"},
+     .help =
+         "addresses that have these in common are one network, where limits are by network"},
     {.name = "network-ip6",
      .type = CONF_NUMBER,
      .min = 16,
@@ -280,7 +308,7 @@ static const struct conf_option options[] = {
      .choices = "error|warn|info|debug",
      .preset = "info",
      .help = "the least that is logged"},
-    {.name = NULL                                                                         },
+    {.name = NULL                                                                          },
 };
 
 const struct conf_program edge_program = {
@@ -300,32 +328,6 @@ bool edge_conf_add_own(struct edge_conf *e, const struct addr *a)
         return false;
     }
     e->policy.own[e->policy.n_own++] = *a;
-    return true;
-}
-
-static bool read_listen(struct edge_conf *e, struct conf *c)
-{
-    bool any = false;
-    e->run.n_listen = conf_count(c, "listen");
-    if (e->run.n_listen > TURN_LISTEN_MAX) {
-        conf_fail(c, "listen", TURN_LISTEN_MAX, "at most %d addresses", TURN_LISTEN_MAX);
-        return false;
-    }
-    for (size_t i = 0; i < e->run.n_listen; i++) {
-        struct addr a = conf_addr(c, "listen", i);
-        e->run.listen[i] = a;
-        any = any || addr_is_any(&a);
-        if (!addr_is_any(&a) && !edge_conf_add_own(e, &a)) {
-            return false;
-        }
-    }
-    e->policy.own_loopback = any;
-    /* A wildcard listener is on every address of the machine. */
-    if (any && !own_add_all(e)) {
-        conf_fail(c, "listen", 0, "this machine has too many addresses (at most %d): name them",
-                  TURN_OWN_MAX);
-        return false;
-    }
     return true;
 }
 
@@ -472,12 +474,6 @@ static bool read_metrics(struct edge_conf *e, struct conf *c)
     return true;
 }
 
-static bool read_proxies(struct edge_conf *e, struct conf *c)
-{
-    e->run.proxy_from = e->proxy_from;
-    return read_nets(c, "proxy-from", e->proxy_from, &e->run.n_proxy_from);
-}
-
 static bool read_tls(struct edge_conf *e, struct conf *c)
 {
     struct tls_config cfg = {.alpn = "stun.turn"}; /* RFC 7443 */
@@ -511,11 +507,11 @@ bool edge_conf_read(struct edge_conf *e, struct conf *c)
     };
     e->run.log = &e->log;
     e->run.server.policy = &e->policy;
-    return read_listen(e, c) && read_relays(e, c) && limits_read(e, c) && read_control(e, c) &&
-           read_metrics(e, c) && read_rights(e, c) &&
+    return doors_read_listen(e, c) && read_relays(e, c) && limits_read(e, c) &&
+           read_control(e, c) && read_metrics(e, c) && read_rights(e, c) &&
            read_nets(c, "peer-allow", e->policy.allow, &e->policy.n_allow) &&
            read_nets(c, "peer-deny", e->policy.deny, &e->policy.n_deny) && read_tls(e, c) &&
-           read_proxies(e, c) && users_read(e, c);
+           doors_read(e, c) && users_read(e, c);
 }
 
 bool edge_conf_valid(struct conf *c)

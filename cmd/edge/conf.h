@@ -12,6 +12,10 @@
 
 extern const struct conf_program edge_program;
 
+enum {
+    EDGE_NAMES_MAX = 64
+};
+
 struct edge_user {
     uint8_t realm; /* index */
     uint8_t *name;
@@ -24,6 +28,7 @@ struct edge_conf {
     struct turn_policy policy;
     struct tls_context *tls; /* NULL: none */
     struct addr_net proxy_from[TURN_NETS_MAX];
+    struct turn_name names[EDGE_NAMES_MAX]; /* texts of the options */
     struct log log;
     struct edge_user *users; /* sorted by realm and name */
     size_t n_users;

@@ -2,10 +2,15 @@
 their clients are, and a web server behind the same port."""
 import contextlib
 import ipaddress
+import queue
+import re
+import select
 import shutil
 import socket
 import ssl
 import struct
+import subprocess
+import threading
 import time
 
 import pytest
@@ -14,7 +19,7 @@ import turn_client as tc
 from conftest import TIMEOUT_S, Program, free_port, make_cert, wait_until
 
 pytestmark = pytest.mark.sanitized
-EDGE, PEER = "127.0.0.2", "127.0.0.3"
+EDGE, PEER, WEB = "127.0.0.2", "127.0.0.3", "127.0.0.4"
 XOR_MAPPED = 0x20
 
 
@@ -173,29 +178,37 @@ def test_limits_count_the_proxied_address(edge, opened):
     assert gone["client"] == "203.0.113.1:5"
 
 
-DRIPS = [("silent", b""), ("stun", b"\0\1\0\x40\x21\x12\xa4\x42" + bytes(60)), ("proxy-1", b"PROXY TCP4 1.2.3.4"),
-         ("proxy-2", v2("1.2.3.4:5")[:20]), ("tls", b"\x16\3\1\2\0\1\0\1\xfc" + bytes(100)),
-         ("proxied", v1("1.2.3.4:5")), ("proxied-tls", v1("1.2.3.4:5") + b"\x16\3\1\2\0\1\0")]
+DRIPS = {
+    "silent": b"",
+    "stun": b"\0\1\0\x40\x21\x12\xa4\x42" + bytes(60),
+    "tls": b"\x16\3\1\2\0\1\0\1\xfc" + bytes(100),
+    "proxy 1": b"PROXY TCP4 1.2.3.4",
+    "proxy 2": v2("1.2.3.4:5")[:20],
+    "proxied": v1("1.2.3.4:5"),
+    "proxied tls": v1("1.2.3.4:5") + b"\x16\3\1\2\0\1\0"}
 
 
-@pytest.mark.parametrize("text", [d[1] for d in DRIPS], ids=[d[0] for d in DRIPS])
-def test_who_drips_is_closed_in_time(edge, opened, text):
+def test_who_drips_is_closed_in_time(edge, opened):
     """A byte now and then must not keep a place among the connections."""
-    from_proxy = text.startswith((b"PROXY", b"\r\n"))
-    server = edge("--first-message", "3", *(["--proxy-from", "127.0.0.1/32"] if from_proxy else []))
-    s = opened(socket.create_connection(server, TIMEOUT_S))
-    begun = time.monotonic()
-    s.settimeout(0.2)
-    at = 0
-    with contextlib.suppress(ConnectionError):
-        while time.monotonic() < begun + TIMEOUT_S:
-            s.sendall(text[at:at + 1])
-            at += 1
-            with contextlib.suppress(TimeoutError):
-                if s.recv(100) == b"":
-                    break
-    assert 2.5 < time.monotonic() - begun < 10
-    edge.program.wait_event("door-refused", why="no whole message in time")
+    server = edge("--first-message", "3", "--proxy-from", "127.0.0.5/32")
+    begun, left = time.monotonic(), {}
+    for name in DRIPS:
+        source = "127.0.0.5" if name.startswith("prox") else "127.0.0.1"
+        left[name] = opened(socket.create_connection(server, TIMEOUT_S, (source, 0)))
+    for at in range(TIMEOUT_S * 5):
+        for name, s in list(left.items()):
+            with contextlib.suppress(ConnectionError):
+                s.sendall(DRIPS[name][at:at + 1])
+        for s in select.select(left.values(), [], [], 0.2)[0]:
+            name = next(n for n in left if left[n] is s)
+            assert ends(s) and time.monotonic() - begun > 2.5, name
+            del left[name]
+        if not left:
+            break
+    assert not left
+    assert time.monotonic() - begun < 10
+    assert sum(e["event"] == "door-refused" and e["why"] == "no whole message in time"
+               for e in edge.program.events) == len(DRIPS)
 
 
 def test_who_said_something_stays_longer(edge, opened, tls):
@@ -244,3 +257,273 @@ backend edge
     client = opened(tc.Turn((PEER, front), tls=tls if inside == "tls" else None, name=EDGE))
     assert who(client) == "{}:{}".format(*client.s.getsockname())
     assert client.allocate()[0] == EDGE
+
+
+class Upstream:
+    """A TCP server that keeps what comes, and does with each connection what it is told."""
+
+    def __init__(self, serve, tls=None):
+        self.listener = socket.create_server((WEB, 0))
+        self.address = "{}:{}".format(*self.listener.getsockname())
+        self.serve, self.tls, self.n = serve, tls, 0
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                s, _ = self.listener.accept()
+                s.settimeout(TIMEOUT_S)
+                self.n += 1
+                threading.Thread(target=self.run, args=(s,), daemon=True).start()
+
+    def run(self, s):
+        with contextlib.suppress(OSError), s:
+            with self.tls.wrap_socket(s, server_side=True) if self.tls else s as inside:
+                self.serve(inside)
+
+    def close(self):
+        self.listener.close()
+
+
+def hello(s):
+    """An HTTP server of one page."""
+    if s.recv(65536).startswith(b"GET"):
+        s.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nweb")
+
+
+def echo(s):
+    while more := s.recv(65536):
+        s.sendall(more)
+    s.sendall(b"the end")
+
+
+@pytest.fixture(scope="module")
+def web_cert(tmp_path_factory):
+    return make_cert(tmp_path_factory.mktemp("web"), "www.test")
+
+
+@pytest.fixture
+def web(opened, web_cert):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*web_cert)
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    return opened(Upstream(hello, context))
+
+
+def whose(server, name, alpn):
+    """Whose certificate a client gets that asks for this."""
+    options = ["-servername", name] if name else ["-noservername"]
+    options += ["-alpn", alpn] if alpn else []
+    got = subprocess.run(["openssl", "s_client", "-connect", f"{server[0]}:{server[1]}", *options],
+                         stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                         timeout=TIMEOUT_S)
+    found = re.search(r"subject=CN = (\S+)", got.stdout)
+    return found and found[1]
+
+
+WHOSE = [("turn.test", "stun.turn", "turn.test"), ("www.test", "stun.turn", "turn.test"),
+         ("www.test", "h2,stun.turn", "turn.test"), (None, "stun.turn", "turn.test"),
+         ("www.test", "h2,http/1.1", "www.test"), ("turn.test", "http/1.1", "www.test"),
+         (None, "http/1.1", "www.test"),
+         ("turn.test", None, "turn.test"), ("TURN.Test", None, "turn.test"),
+         ("www.test", None, "www.test"), ("turn.test.www.test", None, "www.test"),
+         (None, None, "turn.test")]
+
+
+def test_names_and_protocols_choose_the_server(edge, web):
+    server = edge("--web-upstream", web.address, "--tls-name", "turn.test")
+    got = [(name, alpn, whose(server, name, alpn)) for name, alpn, _ in WHOSE]
+    assert got == WHOSE
+
+
+def test_without_names_no_protocol_means_turn(edge, web):
+    server = edge("--web-upstream", web.address)
+    assert whose(server, "www.test", None) == "turn.test"
+    assert whose(server, "www.test", "h2") == "www.test"
+
+
+def test_without_a_web_server_all_is_turn(edge):
+    server = edge("--tls-name", "turn.test")
+    assert whose(server, "www.test", None) == "turn.test"
+    assert whose(server, "www.test", "h2") is None
+
+
+def test_a_page_and_a_relay_over_one_port(edge, opened, web, web_cert, tls):
+    server = edge("--web-upstream", web.address, "--tls-name", "turn.test")
+    browser = ssl.create_default_context(cafile=web_cert[0])
+    browser.set_alpn_protocols(["http/1.1"])
+    with socket.create_connection(server, TIMEOUT_S) as s, \
+            browser.wrap_socket(s, server_hostname="www.test") as page:
+        page.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        assert page.recv(1000).endswith(b"web")
+    client = opened(tc.Turn(server, tls=tls, name="turn.test"))
+    client.allocate()
+
+
+def client_hello(name="www.test", alpn=("h2",)):
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(alpn)
+    out = ssl.MemoryBIO()
+    with contextlib.suppress(ssl.SSLWantReadError):
+        context.wrap_bio(ssl.MemoryBIO(), out, server_hostname=name).do_handshake()
+    return out.read()
+
+
+def cut_up(record, size):
+    body = record[5:]
+    parts = [body[i:i + size] for i in range(0, len(body), size)]
+    return b"".join(record[:3] + struct.pack(">H", len(p)) + p for p in parts)
+
+
+@pytest.mark.parametrize("first", [client_hello(), cut_up(client_hello(), 7)],
+                         ids=["whole", "fragments"])
+def test_bytes_and_half_close_pass_untouched(edge, opened, first):
+    upstream = opened(Upstream(echo))
+    server = edge("--web-upstream", upstream.address)
+    s = opened(socket.create_connection(server, TIMEOUT_S))
+    s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    text = first + bytes(range(256)) * 4000
+    for byte in first[:100]:
+        s.send(bytes([byte]))
+    rest = threading.Thread(target=lambda: (s.sendall(text[100:]), s.shutdown(socket.SHUT_WR)),
+                            daemon=True)
+    rest.start()
+    s.settimeout(TIMEOUT_S)
+    got = b""
+    while more := s.recv(65536):
+        got += more
+    rest.join(TIMEOUT_S)
+    assert got == text + b"the end"
+    closed = edge.program.wait_event("web-closed")
+    assert (closed["to_web"], closed["to_client"]) == (len(text), len(text) + 7)
+
+
+def test_plain_http_goes_to_its_server(edge, opened):
+    plain = opened(Upstream(hello))
+    server = edge("--web-upstream-plain", plain.address, tls=False)
+    s = opened(socket.create_connection(server, TIMEOUT_S))
+    s.sendall(b"G")
+    s.sendall(b"ET / HTTP/1.1\r\n\r\n")
+    assert s.recv(1000).endswith(b"web")
+    assert who(opened(tc.Turn(server)))
+
+
+def test_http_without_a_server_for_it_is_refused(edge, opened):
+    s = opened(socket.create_connection(edge(tls=False), TIMEOUT_S))
+    s.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert ends(s)
+    edge.program.wait_event("door-refused", why="HTTP without a web server here")
+
+
+def test_the_web_server_is_told_the_client(edge, opened):
+    heads = queue.Queue()
+    upstream = opened(Upstream(lambda s: heads.put(s.recv(65536))))
+    server = edge("--web-upstream", upstream.address, "--web-upstream-proxy-protocol",
+                  "--proxy-from", "127.0.0.1/32")
+    s = opened(socket.create_connection(server, TIMEOUT_S))
+    s.sendall(v2("198.51.100.7:4711") + client_hello())
+    want = (b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c" + bytes([198, 51, 100, 7, 0, 0, 0, 0]) +
+            struct.pack(">HH", 4711, 443))
+    head = heads.get(timeout=TIMEOUT_S)
+    assert head[:len(want)] == want
+    assert head[len(want):len(want) + 3] == b"\x16\3\1"
+
+
+@pytest.mark.skipif(not shutil.which("nginx"), reason="needs Debian's nginx")
+def test_beside_nginx(edge, opened, web_cert, tmp_path):
+    """With its own certificate, and told who the client is."""
+    port = free_port(host=WEB)
+    conf = tmp_path / "nginx.conf"
+    conf.write_text(f"""
+daemon off;
+master_process off;
+pid {tmp_path}/pid;
+error_log stderr;
+events {{}}
+http {{
+    access_log off;
+    client_body_temp_path {tmp_path}/a;
+    proxy_temp_path {tmp_path}/b;
+    fastcgi_temp_path {tmp_path}/c;
+    uwsgi_temp_path {tmp_path}/d;
+    scgi_temp_path {tmp_path}/e;
+    server {{
+        listen {WEB}:{port} ssl http2 proxy_protocol;
+        ssl_certificate {web_cert[0]};
+        ssl_certificate_key {web_cert[1]};
+        location / {{ return 200 "you are $proxy_protocol_addr:$proxy_protocol_port"; }}
+    }}
+}}
+""")
+    nginx = Program(shutil.which("nginx"), ["-c", conf, "-p", tmp_path])
+    opened(type("Nginx", (), {"close": lambda _: nginx.stop()})())
+
+    def is_up():
+        with contextlib.suppress(OSError):
+            socket.create_connection((WEB, port), TIMEOUT_S).close()
+            return True
+        return False
+    wait_until("nginx listens", is_up)
+    server = edge("--web-upstream", f"{WEB}:{port}", "--web-upstream-proxy-protocol")
+    browser = ssl.create_default_context(cafile=web_cert[0])
+    browser.set_alpn_protocols(["http/1.1"])
+    with socket.create_connection(server, TIMEOUT_S) as s:
+        me = "{}:{}".format(*s.getsockname())
+        with browser.wrap_socket(s, server_hostname="www.test") as page:
+            page.sendall(b"GET / HTTP/1.1\r\nHost: www.test\r\nConnection: close\r\n\r\n")
+            text = b""
+            while more := page.recv(1000):
+                text += more
+    assert text.endswith(b"you are " + me.encode())
+
+
+def test_a_web_server_that_is_down(edge, opened, tls):
+    server = edge("--web-upstream", f"{WEB}:{free_port(host=WEB)}")
+    s = opened(socket.create_connection(server, TIMEOUT_S))
+    s.sendall(client_hello())
+    assert ends(s)
+    assert edge.program.wait_event("web-failed")["why"] == "Connection refused"
+    assert who(opened(tc.Turn(server, tls=tls)))
+
+
+def test_its_connections_have_a_limit_and_an_end(edge, opened):
+    upstream = opened(Upstream(lambda s: s.recv(1) and time.sleep(TIMEOUT_S)))
+    server = edge("--web-upstream", upstream.address, "--max-web", "2", "--web-idle", "5",
+                  "--metrics", "127.0.0.1:0")
+    held = []
+    for n in (1, 2):
+        held.append(opened(socket.create_connection(server, TIMEOUT_S)))
+        held[-1].sendall(client_hello())
+        wait_until("it is connected", lambda n=n: upstream.n == n)
+    third = opened(socket.create_connection(server, TIMEOUT_S))
+    third.sendall(client_hello())
+    assert ends(third)
+    edge.program.wait_event("door-refused", why="too many connections to the web server")
+    assert "causeway_web_connections_total 2" in metrics(edge.program)
+    begun = time.monotonic()
+    for s in held:
+        assert ends(s)
+    assert time.monotonic() - begun > 3
+    wait_until("they are gone", lambda: "causeway_web_connections 0" in metrics(edge.program))
+
+
+def test_no_relay_is_a_way_to_the_web_server(edge, opened, web):
+    """It believes the edge's address, if it takes PROXY headers."""
+    server = edge("--web-upstream", web.address)
+    client = opened(tc.Turn(server))
+    client.allocate()
+    assert client.permit(WEB) == 403
+
+
+@pytest.mark.parametrize("text, words", [
+    ("web-upstream = 192.0.2.1:443\n", ["edge.conf:3: web-upstream: needs tls-cert"]),
+    ("web-upstream-plain = 127.0.0.1:3478\n", ["edge.conf:3:", "listens itself"]),
+    ("web-upstream-plain = 192.0.2.1:0\n", ["edge.conf:3:", "can be connected to"]),
+    ("tls-name = turn.test.\n", ["edge.conf:3: tls-name:", "dot at its end"])])
+def test_mistakes_are_named(build, tmp_path, text, words):
+    conf = tmp_path / "edge.conf"
+    conf.write_text("listen = 127.0.0.1:3478\nuser = a:b\n" + text)
+    got = subprocess.run([build / "cmd/edge/causeway-edge", "-c", conf, "--check"],
+                         capture_output=True, text=True, timeout=TIMEOUT_S)
+    assert got.returncode == 2
+    assert all(w in got.stderr for w in words), got.stderr

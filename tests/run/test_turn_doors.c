@@ -33,6 +33,11 @@ static void each_protocol_finds_its_door(void **state)
     leads_to(DOOR_OUTSIDE, BYTES("\0\x0B" STUN_REST), "STUN", 1); /* ConnectionBind */
     leads_to(DOOR_OUTSIDE, BYTES("\x16\3\1\2\0\1"), "TLS", 2);
     leads_to(DOOR_OUTSIDE, BYTES("\x16\3\3\2\0\1"), "TLS", 2);
+    leads_to(DOOR_OUTSIDE, BYTES("GET / HTTP/1.1"), "HTTP", 4);
+    leads_to(DOOR_OUTSIDE, BYTES("POST / HTTP/1.1"), "HTTP", 5);
+    leads_to(DOOR_OUTSIDE, BYTES("PUT / HTTP/1.1"), "HTTP", 4);
+    leads_to(DOOR_OUTSIDE, BYTES("PATCH / HTTP/1.1"), "HTTP", 6);
+    leads_to(DOOR_OUTSIDE, BYTES("PRI * HTTP/2.0\r\n\r\n"), "HTTP", 16);
     leads_to(DOOR_OUTSIDE, BYTES("PROXY TCP4 "), "PROXY", 6);
     leads_to(DOOR_OUTSIDE, BYTES("\r\n\r\n\0\r\nQUIT\n\x21"), "PROXY", 12);
 }
@@ -46,6 +51,8 @@ static void what_only_begins_alike_is_told_apart(void **state)
     leads_to(DOOR_OUTSIDE, BYTES("\r\1"), "STUN", 2);
     leads_to(DOOR_OUTSIDE, BYTES("PROXIMA"), NULL, 5);
     leads_to(DOOR_OUTSIDE, BYTES("\x40\0\0\4abcd"), NULL, 1); /* ChannelData */
+    leads_to(DOOR_OUTSIDE, BYTES("GE\0\4abcd"), NULL, 3);     /* the same */
+    leads_to(DOOR_OUTSIDE, BYTES("GETTER"), NULL, 4);
     leads_to(DOOR_OUTSIDE, BYTES("SSH-2.0-"), NULL, 1);
     leads_to(DOOR_OUTSIDE, BYTES("\x80\x2E\1\3\1"), NULL, 1); /* SSL 2 */
     leads_to(DOOR_OUTSIDE, BYTES("\xFF\xFF"), NULL, 1);

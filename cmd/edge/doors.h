@@ -1,0 +1,8 @@
+/* Where clients come in: addresses, proxies before us, the web server beside us. */
+#pragma once
+
+#include "cmd/edge/conf.h"
+
+/* Each false after conf_fail(). */
+bool doors_read_listen(struct edge_conf *e, struct conf *c);
+bool doors_read(struct edge_conf *e, struct conf *c);
