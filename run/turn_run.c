@@ -101,9 +101,7 @@ static void carry_out(struct turn_run *r, const struct turn_action *a)
             client_close(c);
         }
         break;
-    case TURN_DO_FIND_KEY:
-        r->cfg.find_keys(a->key.ticket, a->key.realm, a->key.username, r->cfg.ctx);
-        break;
+    case TURN_DO_FIND_KEY: r->cfg.find_keys(&a->key, r->cfg.ctx); break;
     case TURN_DO_REPORT: run_report(r, a); break;
     }
 }

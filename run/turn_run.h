@@ -48,8 +48,8 @@ struct turn_run_config {
     struct turn_web web;
     const struct turn_name *names; /* outlive the run */
     size_t n_names;
-    /* What may `username` of `realm` sign with? Answer with turn_run_keys(), now or later. */
-    void (*find_keys)(turn_id ticket, struct slice realm, struct slice username, void *ctx);
+    /* What may this user sign with? Answer with turn_run_keys(), now or later. */
+    void (*find_keys)(const struct turn_ask *ask, void *ctx);
     void *ctx;
     /* After turn_run_drain() the last allocation is gone: comes once, from the loop. */
     void (*drained)(void *ctx);

@@ -31,7 +31,9 @@ struct lookup {
     bool has_secret; /* some secret exists, so that timed names are theirs alone */
     bool in_trouble; /* a store could not tell */
     uint64_t timed_until_ms;
-    uint8_t realm; /* index */
+    uint8_t realm;     /* index */
+    uint8_t algorithm; /* enum stun_algorithm, of the keys that are of use */
+    bool by_hash;      /* `name` is a userhash */
     uint8_t name[USER_NAME_MAX];
     size_t name_len;
     struct turn_keys keys;
@@ -106,9 +108,11 @@ static void add_secret(struct user_chain *c, struct lookup *l, struct slice secr
     l->keys.until_ms = l->timed_until_ms;
     for (size_t i = 0; i < 2 && !l->is_expired; i++) {
         struct stun_key *key = &l->keys.key[l->keys.n];
+        const struct credential_maker maker = {.hash = hashes[i].hash,
+                                               .algorithm = (enum stun_algorithm)l->algorithm,
+                                               .secret = secret};
         if (hashes[i].on && l->keys.n < TURN_KEYS_MAX &&
-            credential_key(key, hashes[i].hash, secret, name_of(l), c->cfg.realms[l->realm]) ==
-                OK) {
+            credential_key(key, &maker, name_of(l), c->cfg.realms[l->realm]) == OK) {
             l->keys.n++;
         }
     }
@@ -140,6 +144,11 @@ static void begin_key(struct user_chain *c, struct lookup *l)
     const struct key_cache_who who = who_of(l);
     l->what = USER_ASK_KEY;
     l->store = 0;
+    if (l->by_hash) {
+        l->what = USER_ASK_BY_HASH;
+        step(c, l);
+        return;
+    }
     switch (key_cache_find(&c->cache, now(c), &who, &l->keys)) {
     case KEY_CACHE_USER:
         l->in_trouble = false;
@@ -185,11 +194,12 @@ static void step(struct user_chain *c, struct lookup *l)
         return;
     }
     struct user_store *s = c->stores[l->store];
-    bool by_name = l->what == USER_ASK_KEY;
-    const struct user_question q = {.id = l->id,
-                                    .what = l->what,
-                                    .realm = c->cfg.realms[l->realm],
-                                    .name = by_name ? name_of(l) : slice_of(NULL, 0)};
+    struct user_question q = {.id = l->id, .what = l->what, .realm = c->cfg.realms[l->realm]};
+    if (l->what == USER_ASK_KEY) {
+        q.name = name_of(l);
+    } else if (l->what == USER_ASK_BY_HASH) {
+        q.userhash = name_of(l);
+    }
     s->ask(s, &q);
 }
 
@@ -215,8 +225,14 @@ static void take_keys(struct user_chain *c, struct lookup *l, const struct user_
     for (size_t i = 0; i < a->n; i++) {
         take_key(c, l, a->value[i]);
     }
+    if (l->by_hash && a->name.len <= sizeof l->keys.name) {
+        memcpy(l->keys.name, a->name.p, a->name.len);
+        l->keys.name_len = a->name.len;
+    }
     if (l->keys.n > 0) {
         l->keys.until_ms = now(c) + 1000ull * c->cfg.cache_s;
+    }
+    if (l->keys.n > 0 && !l->by_hash) {
         key_cache_put(&c->cache, &who, &l->keys);
     }
 }
@@ -278,10 +294,13 @@ static uint64_t timed_until_ms(const struct user_chain *c, uint64_t expires_s, u
     return now(c) + 1000 * left_s;
 }
 
-static struct lookup *lookup_new(struct user_chain *c, turn_id ticket, struct slice name)
+/* By name or, where there is none, by hash. NULL: no room, or no name that anybody can have. */
+static struct lookup *lookup_new(struct user_chain *c, const struct turn_ask *ask)
 {
     uint64_t expires_s, unix_s = loop_unix_s();
     struct lookup *l = NULL;
+    bool by_hash = ask->userhash.len > 0;
+    struct slice name = by_hash ? ask->userhash : ask->username;
     for (size_t i = 0; i < USER_WAITING_MAX && name.len > 0 && name.len <= USER_NAME_MAX; i++) {
         l = c->lookups[i].id ? l : &c->lookups[i];
     }
@@ -289,11 +308,13 @@ static struct lookup *lookup_new(struct user_chain *c, turn_id ticket, struct sl
         return NULL;
     }
     *l = (struct lookup){.id = ++c->last_id,
-                         .ticket = ticket,
+                         .ticket = ask->ticket,
                          .deadline_ms = now(c) + c->cfg.timeout_ms,
+                         .algorithm = ask->algorithm,
+                         .by_hash = by_hash,
                          .name_len = name.len};
     memcpy(l->name, name.p, name.len);
-    l->is_timed = credential_is_timed(name, &expires_s);
+    l->is_timed = !by_hash && credential_is_timed(name, &expires_s);
     l->is_expired = l->is_timed && expires_s <= unix_s;
     if (l->is_timed && !l->is_expired) {
         l->timed_until_ms = timed_until_ms(c, expires_s, unix_s);
@@ -311,26 +332,25 @@ static uint8_t realm_index(const struct user_chain *c, struct slice realm)
     return i;
 }
 
-void user_chain_find(struct user_chain *c, turn_id ticket, struct slice realm,
-                     struct slice name)
+void user_chain_find(struct user_chain *c, const struct turn_ask *ask)
 {
-    uint8_t realm_at = realm_index(c, realm);
+    uint8_t realm_at = realm_index(c, ask->realm);
     if (realm_at == c->cfg.n_realms) {
-        c->cfg.answer(ticket, &(struct turn_keys){.n = 0}, c->cfg.answer_ctx);
+        c->cfg.answer(ask->ticket, &(struct turn_keys){.n = 0}, c->cfg.answer_ctx);
         return;
     }
-    struct lookup *l = lookup_new(c, ticket, name);
+    struct lookup *l = lookup_new(c, ask);
     uint32_t held;
     if (!l) {
         if (log_limit_pass(&c->full, now(c) / 1000, 1, &held)) {
             LOG(c->cfg.log, LOG_WARN, "users-busy", LOG_N("waiting", USER_WAITING_MAX),
                 LOG_N("held_back", held));
         }
-        c->cfg.answer(ticket, NULL, c->cfg.answer_ctx);
+        c->cfg.answer(ask->ticket, NULL, c->cfg.answer_ctx);
         return;
     }
     l->realm = realm_at;
-    if (c->cfg.find_fixed(realm_at, name, &l->keys, c->cfg.fixed_ctx)) {
+    if (c->cfg.find_fixed(realm_at, ask, &l->keys, c->cfg.fixed_ctx)) {
         l->keys.until_ms = now(c) + 1000ull * c->cfg.cache_s;
         finish(c, l);
         return;

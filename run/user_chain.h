@@ -15,8 +15,10 @@ struct user_chain_config {
     const struct log *log;
     struct slice realms[TURN_REALMS_MAX]; /* as in turn_config */
     uint8_t n_realms;
-    /* The configuration's own users, n keys each; false: not one of them. */
-    bool (*find_fixed)(uint8_t realm, struct slice name, struct turn_keys *out, void *ctx);
+    /* The configuration's own users, n keys each and, for a userhash, the name; false: not one
+     * of them. */
+    bool (*find_fixed)(uint8_t realm, const struct turn_ask *ask, struct turn_keys *out,
+                       void *ctx);
     /* The configuration's shared secrets (TURN REST), for every realm; *n at most
      * USER_VALUES_MAX. */
     const struct slice *(*secrets)(size_t *n, void *ctx);
@@ -36,7 +38,6 @@ void user_chain_free(struct user_chain *c); /* and its stores; NULL is fine */
 /* Stores are asked in the order they were added; `s` belongs to the chain, also on failure. */
 MUST_USE int user_chain_add(struct user_chain *c, struct user_store *s);
 /* A realm that is not one of the configuration's has no users. */
-void user_chain_find(struct user_chain *c, turn_id ticket, struct slice realm,
-                     struct slice name);
+void user_chain_find(struct user_chain *c, const struct turn_ask *ask);
 /* Forgets what databases said: after a reload. */
 void user_chain_forget(struct user_chain *c);

@@ -9,7 +9,9 @@
 #include <unistd.h>
 
 #include "lib/base/crypto.h"
+#include "lib/base/text.h"
 
+#include "lib/stun/security.h"
 #include "lib/turn/credentials.h"
 
 #include "run/user_sqlite.h"
@@ -27,7 +29,11 @@ static const char tables[] =
     "CREATE TABLE IF NOT EXISTS turnusers_lt (realm varchar(127) default '', name varchar(512),"
     " hmackey char(128), PRIMARY KEY (realm, name));"
     "CREATE TABLE IF NOT EXISTS turn_secret (realm varchar(127) default '', value varchar(256),"
-    " PRIMARY KEY (realm, value));";
+    " PRIMARY KEY (realm, value));"
+    /* Ours. `hmackey` is that of turnusers_lt when the row was made. */
+    "CREATE TABLE IF NOT EXISTS causeway_users (realm varchar(127), name varchar(512),"
+    " hmackey char(128), sha256key char(64), userhash char(64), PRIMARY KEY (realm, name));"
+    "CREATE INDEX IF NOT EXISTS causeway_userhash ON causeway_users (realm, userhash);";
 
 /* Keys are as good as passwords: a new file is for its owner alone. Made by root in the folder
  * of the server's user, it is that user's, who could not read it otherwise. */
@@ -93,22 +99,61 @@ static int change(struct user_file *f, const char *sql, const struct slice *valu
     return sqlite3_changes(f->db) > 0 ? OK : ERR_NOTFOUND;
 }
 
-int user_file_put_user(struct user_file *f, struct slice realm, struct slice name,
-                       const struct stun_key *key)
+static int begin(struct user_file *f)
 {
-    uint8_t hex[CREDENTIAL_HEX_MAX];
-    struct wr w = wr_over(hex, sizeof hex);
-    credential_key_to_hex(&w, key);
-    const struct slice values[] = {realm, name, wr_done(&w)};
-    int err = change(f, "INSERT OR REPLACE INTO turnusers_lt VALUES (?1, ?2, ?3)", values, 3);
-    secret_wipe(hex, sizeof hex);
+    return sqlite3_exec(f->db, "BEGIN IMMEDIATE", NULL, NULL, NULL) ? ERR_SYSTEM : OK;
+}
+
+/* All of it, or nothing. */
+static int end(struct user_file *f, int err)
+{
+    if (err) {
+        (void)sqlite3_exec(f->db, "ROLLBACK", NULL, NULL, NULL);
+        return err;
+    }
+    return sqlite3_exec(f->db, "COMMIT", NULL, NULL, NULL) ? ERR_SYSTEM : OK;
+}
+
+int user_file_put_user(struct user_file *f, struct slice realm, struct slice name,
+                       const struct user_file_keys *keys)
+{
+    uint8_t md5_hex[CREDENTIAL_HEX_MAX], sha256_hex[CREDENTIAL_HEX_MAX];
+    uint8_t hash[STUN_USERHASH_LEN], hash_hex[2 * STUN_USERHASH_LEN];
+    struct wr m = wr_over(md5_hex, sizeof md5_hex), s = wr_over(sha256_hex, sizeof sha256_hex),
+              h = wr_over(hash_hex, sizeof hash_hex);
+    if (stun_userhash(hash, name, realm)) {
+        return ERR_LIMIT;
+    }
+    credential_key_to_hex(&m, &keys->md5);
+    credential_key_to_hex(&s, &keys->sha256);
+    text_put_hex(&h, slice_of(hash, sizeof hash));
+    const struct slice values[] = {realm, name, wr_done(&m), wr_done(&s), wr_done(&h)};
+    int err = begin(f);
+    if (!err) {
+        err = change(f, "INSERT OR REPLACE INTO turnusers_lt VALUES (?1, ?2, ?3)", values, 3);
+        err =
+            err ? err
+                : change(f, "INSERT OR REPLACE INTO causeway_users VALUES (?1, ?2, ?3, ?4, ?5)",
+                         values, 5);
+        err = end(f, err);
+    }
+    secret_wipe(md5_hex, sizeof md5_hex);
+    secret_wipe(sha256_hex, sizeof sha256_hex);
     return err;
 }
 
 int user_file_del_user(struct user_file *f, struct slice realm, struct slice name)
 {
     const struct slice values[] = {realm, name};
-    return change(f, "DELETE FROM turnusers_lt WHERE realm = ?1 AND name = ?2", values, 2);
+    int err = begin(f);
+    if (err) {
+        return err;
+    }
+    err = change(f, "DELETE FROM causeway_users WHERE realm = ?1 AND name = ?2", values, 2);
+    err = err && err != ERR_NOTFOUND /* made by turnadmin */ ? err : OK;
+    err = err ? err
+              : change(f, "DELETE FROM turnusers_lt WHERE realm = ?1 AND name = ?2", values, 2);
+    return end(f, err);
 }
 
 int user_file_put_secret(struct user_file *f, struct slice realm, struct slice value)

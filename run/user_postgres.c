@@ -277,7 +277,7 @@ static void postgres_ask(struct user_store *base, const struct user_question *as
 {
     struct user_postgres *p = of(base);
     struct question next = {.id = ask->id, .what = ask->what};
-    if (!keep(next.realm, USER_REALM_MAX, ask->realm) ||
+    if (ask->what == USER_ASK_BY_HASH || !keep(next.realm, USER_REALM_MAX, ask->realm) ||
         !keep(next.name, USER_NAME_MAX, ask->name)) {
         p->base.answer(ask->id, &(struct user_answer){.what = USER_TOLD}, p->base.ctx);
         return;

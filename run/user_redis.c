@@ -321,6 +321,10 @@ static void redis_ask(struct user_store *base, const struct user_question *ask)
 {
     struct user_redis *p = of(base);
     struct question *q = NULL;
+    if (ask->what == USER_ASK_BY_HASH) { /* its keys are made of names */
+        p->base.answer(ask->id, &(struct user_answer){.what = USER_TOLD}, p->base.ctx);
+        return;
+    }
     for (size_t i = 0; i < USER_WAITING_MAX && p->redis && !q; i++) {
         q = p->questions[i].id ? NULL : &p->questions[i];
     }

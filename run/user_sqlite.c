@@ -9,11 +9,15 @@
 #include <sys/stat.h>
 
 #include "lib/base/crypto.h"
+#include "lib/base/text.h"
+
+#include "lib/stun/security.h"
 
 enum {
     AGAIN_MS = 50,
     TRIES_MAX = 60, /* 3 s: nobody waits for longer */
-    ASKS = 2
+    ASKS = 3,
+    COLUMNS_MAX = 2 /* of values; a name may follow */
 };
 
 struct waiting {
@@ -21,7 +25,7 @@ struct waiting {
     enum user_ask what;
     uint32_t tries;
     uint8_t realm[USER_REALM_MAX], name[USER_NAME_MAX];
-    size_t realm_len, name_len;
+    size_t realm_len, name_len; /* the name or a userhash */
 };
 
 struct user_sqlite {
@@ -36,11 +40,24 @@ struct user_sqlite {
     ino_t ino;
     struct loop_timer *timer;
     struct waiting waiting[USER_WAITING_MAX];
-    uint8_t values[USER_VALUES_MAX][USER_VALUE_MAX];
+    bool has_ours; /* the file has our table beside coturn's */
+    uint8_t values[USER_VALUES_MAX][USER_VALUE_MAX], name[USER_NAME_MAX];
 };
 
-static const char *const questions[ASKS] = {
+static const char *const coturns[ASKS] = {
     [USER_ASK_KEY] = "SELECT hmackey FROM turnusers_lt WHERE realm = ?1 AND name = ?2 LIMIT 1",
+    [USER_ASK_SECRETS] = "SELECT value FROM turn_secret WHERE realm = ?1 LIMIT 8",
+};
+/* A row of our table counts only beside the key that it was made with: turnadmin, which does
+ * not know it, may have changed the password since. */
+#define JOINED                                              \
+    "FROM turnusers_lt AS u LEFT JOIN causeway_users AS c " \
+    "ON c.realm = u.realm AND c.name = u.name AND c.hmackey = u.hmackey "
+static const char *const ours[ASKS] = {
+    [USER_ASK_KEY] =
+        "SELECT u.hmackey, c.sha256key " JOINED "WHERE u.realm = ?1 AND u.name = ?2 LIMIT 1",
+    [USER_ASK_BY_HASH] = "SELECT u.hmackey, c.sha256key, u.name " JOINED
+                         "WHERE c.realm = ?1 AND c.userhash = ?2 LIMIT 1",
     [USER_ASK_SECRETS] = "SELECT value FROM turn_secret WHERE realm = ?1 LIMIT 8",
 };
 
@@ -68,6 +85,20 @@ static void close_file(struct user_sqlite *s)
     s->db = NULL;
 }
 
+static int prepare(struct user_sqlite *s, const char *const questions[ASKS])
+{
+    int err = SQLITE_OK;
+    for (size_t i = 0; i < ASKS && !err; i++) {
+        (void)sqlite3_finalize(s->ask[i]);
+        s->ask[i] = NULL;
+        if (questions[i]) {
+            err = sqlite3_prepare_v3(s->db, questions[i], -1, SQLITE_PREPARE_PERSISTENT,
+                                     &s->ask[i], NULL);
+        }
+    }
+    return err;
+}
+
 static bool open_file(struct user_sqlite *s)
 {
     struct stat st;
@@ -79,9 +110,10 @@ static bool open_file(struct user_sqlite *s)
     s->ino = st.st_ino;
     int err =
         sqlite3_open_v2(s->path, &s->db, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX, NULL);
-    for (size_t i = 0; i < ASKS && !err; i++) {
-        err = sqlite3_prepare_v3(s->db, questions[i], -1, SQLITE_PREPARE_PERSISTENT, &s->ask[i],
-                                 NULL);
+    err = err ? err : prepare(s, ours);
+    s->has_ours = !err;
+    if (err == SQLITE_ERROR) { /* there is no such table */
+        err = prepare(s, coturns);
     }
     if (err && err != SQLITE_BUSY) {
         complain(s, s->db ? sqlite3_errmsg(s->db) : sqlite3_errstr(err));
@@ -104,15 +136,49 @@ static void bind(sqlite3_stmt *q, int at, struct slice v)
     (void)sqlite3_bind_text(q, at, (const char *)v.p, (int)v.len, SQLITE_STATIC);
 }
 
-/* One row's value; what is too long is left out. */
+/* One row's values; what is too long is left out. */
 static void take_row(struct user_sqlite *s, sqlite3_stmt *q, struct user_answer *a)
 {
-    const void *text = sqlite3_column_text(q, 0);
-    size_t len = (size_t)sqlite3_column_bytes(q, 0);
-    if (text && len > 0 && len <= USER_VALUE_MAX && a->n < USER_VALUES_MAX) {
-        memcpy(s->values[a->n], text, len);
-        a->value[a->n] = slice_of(s->values[a->n], len);
-        a->n++;
+    int n = sqlite3_column_count(q);
+    for (int i = 0; i < n; i++) {
+        const void *text = sqlite3_column_text(q, i);
+        size_t len = (size_t)sqlite3_column_bytes(q, i);
+        if (i == COLUMNS_MAX && text && len <= sizeof s->name) {
+            memcpy(s->name, text, len);
+            a->name = slice_of(s->name, len);
+        } else if (i < COLUMNS_MAX && text && len > 0 && len <= USER_VALUE_MAX &&
+                   a->n < USER_VALUES_MAX) {
+            memcpy(s->values[a->n], text, len);
+            a->value[a->n] = slice_of(s->values[a->n], len);
+            a->n++;
+        }
+    }
+}
+
+/* Our table may be made while the server runs. */
+static void look_for_ours(struct user_sqlite *s)
+{
+    sqlite3_stmt *probe = NULL;
+    if (!s->has_ours &&
+        sqlite3_prepare_v2(s->db, ours[USER_ASK_BY_HASH], -1, &probe, NULL) == SQLITE_OK) {
+        (void)sqlite3_finalize(probe);
+        s->has_ours = prepare(s, ours) == SQLITE_OK;
+        if (!s->has_ours) {
+            close_file(s);
+        }
+    }
+}
+
+static void bind_question(sqlite3_stmt *q, const struct user_question *ask)
+{
+    char hex[2 * STUN_USERHASH_LEN];
+    bind(q, 1, ask->realm);
+    if (ask->what == USER_ASK_KEY) {
+        bind(q, 2, ask->name);
+    } else if (ask->what == USER_ASK_BY_HASH) {
+        struct wr w = wr_over((uint8_t *)hex, sizeof hex);
+        text_put_hex(&w, ask->userhash);
+        (void)sqlite3_bind_text(q, 2, hex, (int)w.len, SQLITE_TRANSIENT);
     }
 }
 
@@ -130,11 +196,16 @@ static bool look_up(struct user_sqlite *s, const struct user_question *ask,
     if (!s->db) {
         return false;
     }
-    sqlite3_stmt *q = s->ask[ask->what];
-    bind(q, 1, ask->realm);
-    if (ask->what == USER_ASK_KEY) {
-        bind(q, 2, ask->name);
+    look_for_ours(s);
+    if (!s->db) {
+        return false;
     }
+    sqlite3_stmt *q = s->ask[ask->what];
+    if (!q) { /* without our table nobody is known by a hash */
+        a->what = USER_TOLD;
+        return true;
+    }
+    bind_question(q, ask);
     int got;
     while ((got = sqlite3_step(q)) == SQLITE_ROW) {
         take_row(s, q, a);
@@ -158,13 +229,14 @@ static void answer(struct user_sqlite *s, uint64_t id, const struct user_answer 
 
 static void keep(struct waiting *w, const struct user_question *q)
 {
+    struct slice name = q->what == USER_ASK_BY_HASH ? q->userhash : q->name;
     *w = (struct waiting){
-        .id = q->id, .what = q->what, .realm_len = q->realm.len, .name_len = q->name.len};
+        .id = q->id, .what = q->what, .realm_len = q->realm.len, .name_len = name.len};
     if (q->realm.len > 0) {
         memcpy(w->realm, q->realm.p, q->realm.len);
     }
-    if (q->name.len > 0) {
-        memcpy(w->name, q->name.p, q->name.len);
+    if (name.len > 0) {
+        memcpy(w->name, name.p, name.len);
     }
 }
 
@@ -201,7 +273,8 @@ static void on_timer(void *ctx)
         const struct user_question q = {.id = w.id,
                                         .what = w.what,
                                         .realm = slice_of(w.realm, w.realm_len),
-                                        .name = slice_of(w.name, w.name_len)};
+                                        .name = slice_of(w.name, w.name_len),
+                                        .userhash = slice_of(w.name, w.name_len)};
         if (!look_up(s, &q, &a) && w.tries < TRIES_MAX) {
             s->waiting[i].tries++;
             is_left = true;

@@ -17,9 +17,12 @@ MUST_USE int user_file_open(struct user_file **out, const char *path);
 void user_file_close(struct user_file *f);            /* NULL is fine */
 const char *user_file_why(const struct user_file *f); /* of the last ERR_SYSTEM */
 
-/* Makes a user or gives him another key. */
+struct user_file_keys {
+    struct stun_key md5, sha256;
+};
+/* Makes a user or gives him other keys. */
 MUST_USE int user_file_put_user(struct user_file *f, struct slice realm, struct slice name,
-                                const struct stun_key *key);
+                                const struct user_file_keys *keys);
 /* ERR_NOTFOUND */
 MUST_USE int user_file_del_user(struct user_file *f, struct slice realm, struct slice name);
 MUST_USE int user_file_put_secret(struct user_file *f, struct slice realm, struct slice value);

@@ -15,8 +15,9 @@ enum {
 };
 
 enum user_ask {
-    USER_ASK_KEY,    /* of a user: its keys in hexadecimal, MD5's and SHA-256's */
-    USER_ASK_SECRETS /* of the realm: values as they are; no name */
+    USER_ASK_KEY,     /* of a user: its keys in hexadecimal, MD5's and SHA-256's */
+    USER_ASK_BY_HASH, /* the same, with the name; a store that has no such index knows nobody */
+    USER_ASK_SECRETS  /* of the realm: values as they are; no name */
 };
 
 /* Its texts are good during the call. */
@@ -24,6 +25,7 @@ struct user_question {
     uint64_t id;
     enum user_ask what;
     struct slice realm, name;
+    struct slice userhash; /* USER_ASK_BY_HASH: in place of a name */
 };
 
 enum user_told {
@@ -35,6 +37,7 @@ struct user_answer {
     enum user_told what;
     struct slice value[USER_VALUES_MAX]; /* good during the call */
     size_t n;
+    struct slice name; /* USER_ASK_BY_HASH: whose values; good as long */
 };
 
 /* The first member of each store's own struct. */

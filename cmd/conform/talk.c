@@ -76,6 +76,7 @@ static void put_attr(struct stun_writer *s, const struct req_attr *a)
     case STUN_KIND_XOR_ADDR: stun_put_addr(s, a->type, &a->addr); break;
     case STUN_KIND_TEXT:
     case STUN_KIND_BYTES:
+    case STUN_KIND_WORDS:
     case STUN_KIND_ERROR:
     case STUN_KIND_U16_LIST: stun_put_bytes(s, a->type, a->bytes); break;
     }

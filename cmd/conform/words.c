@@ -85,7 +85,8 @@ static void put_value(struct wr *w, const struct stun_msg *m, const struct stun_
     case STUN_KIND_ADDR:
     case STUN_KIND_XOR_ADDR: put_addr(w, m, at); break;
     case STUN_KIND_TEXT: put_text(w, at->value); break;
-    case STUN_KIND_BYTES: wr_text(w, " (%zu bytes)", at->value.len); break;
+    case STUN_KIND_BYTES:
+    case STUN_KIND_WORDS: wr_text(w, " (%zu bytes)", at->value.len); break;
     case STUN_KIND_ERROR:
         wr_text(w, " %d", (at->value.p[2] & 7) * 100 + at->value.p[3]);
         put_text(w, slice_from(at->value, 4));

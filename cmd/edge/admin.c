@@ -60,22 +60,23 @@ static int user_add(struct admin *a)
 {
     char text[PASSWORD_MAX];
     struct slice password, name = slice_str(a->name);
-    struct stun_key key = {.len = 0};
+    struct user_file_keys keys = {.md5 = {.len = 0}};
     int err = 1;
     if (name.len == 0 || name.len > USER_NAME_MAX) {
         return fail("user add", "the name must have 1 to 128 bytes");
     }
     if (!read_hidden("Password: ", text, sizeof text, &password)) {
         err = fail("user add", "no password on standard input");
-    } else if (stun_key_long_term(&key, name, a->realm, password)) {
+    } else if (stun_key_long_term(&keys.md5, name, a->realm, password) ||
+               stun_key_made(&keys.sha256, STUN_ALGORITHM_SHA256, name, a->realm, password)) {
         err = fail("user add", "libcrypto refuses MD5, which TURN's passwords need");
-    } else if (user_file_put_user(a->file, a->realm, name, &key)) {
+    } else if (user_file_put_user(a->file, a->realm, name, &keys)) {
         err = fail("user add", user_file_why(a->file));
     } else {
         err = 0;
     }
     secret_wipe(text, sizeof text);
-    secret_wipe(&key, sizeof key);
+    secret_wipe(&keys, sizeof keys);
     return err;
 }
 

@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include "lib/stun/security.h"
 #include "lib/turn/policy.h"
 
 #include "io/conf.h"
@@ -20,7 +21,9 @@ struct edge_user {
     uint8_t realm; /* index */
     uint8_t *name;
     size_t name_len;
-    struct stun_key key; /* the password itself is not kept */
+    struct stun_key key[2]; /* the password itself is not kept */
+    size_t n_keys;          /* 1: the password is not known, only a key is */
+    uint8_t hash[STUN_USERHASH_LEN];
 };
 
 struct edge_conf {
@@ -32,6 +35,7 @@ struct edge_conf {
     struct log log;
     struct edge_user *users; /* sorted by realm and name */
     size_t n_users;
+    const struct edge_user **by_hash;       /* the same, sorted by hash */
     uint8_t *secret_bytes[USER_VALUES_MAX]; /* of TURN REST */
     struct slice secrets[USER_VALUES_MAX];
     size_t n_secrets;

@@ -34,22 +34,54 @@ static int by_name(const void *a, const void *b)
     return d ? d : (x->name_len > y->name_len) - (x->name_len < y->name_len);
 }
 
-static bool find_fixed(uint8_t realm, struct slice username, struct turn_keys *out, void *ctx)
+static int by_hash(const void *a, const void *b)
 {
-    const struct users *all = ctx;
-    const struct edge_conf *e = all->conf;
+    const struct edge_user *const *x = a, *const *y = b;
+    return memcmp((*x)->hash, (*y)->hash, sizeof(*x)->hash);
+}
+
+static const struct edge_user *find_by_hash(const struct edge_conf *e, struct slice hash)
+{
+    struct edge_user want;
+    const struct edge_user *key = &want, **at;
+    if (hash.len != sizeof want.hash) {
+        return NULL;
+    }
+    memcpy(want.hash, hash.p, sizeof want.hash);
+    at = bsearch(&key, e->by_hash, e->n_users, sizeof *e->by_hash, by_hash);
+    return at ? *at : NULL;
+}
+
+static const struct edge_user *find_by_name(const struct edge_conf *e, uint8_t realm,
+                                            struct slice username)
+{
     uint8_t name[NAME_MAX_BYTES];
-    if (username.len == 0 || username.len > sizeof name || e->n_users == 0) {
-        return false;
+    if (username.len == 0 || username.len > sizeof name) {
+        return NULL;
     }
     memcpy(name, username.p, username.len);
     struct edge_user want = {.realm = realm, .name = name, .name_len = username.len};
-    const struct edge_user *u = bsearch(&want, e->users, e->n_users, sizeof want, by_name);
-    if (u) {
-        out->key[0] = u->key;
-        out->n = 1;
+    return bsearch(&want, e->users, e->n_users, sizeof want, by_name);
+}
+
+static bool find_fixed(uint8_t realm, const struct turn_ask *ask, struct turn_keys *out,
+                       void *ctx)
+{
+    const struct users *all = ctx;
+    const struct edge_conf *e = all->conf;
+    if (e->n_users == 0) {
+        return false;
     }
-    return u != NULL;
+    const struct edge_user *u = ask->userhash.len > 0 ? find_by_hash(e, ask->userhash)
+                                                      : find_by_name(e, realm, ask->username);
+    if (!u || u->realm != realm) {
+        return false;
+    }
+    memcpy(out->key, u->key, sizeof u->key);
+    out->n = u->n_keys;
+    memcpy(out->name, u->name, u->name_len);
+    out->name_len = u->name_len;
+    return true;
 }
 
 static const struct slice *secrets_of(size_t *n, void *ctx)
@@ -59,15 +91,19 @@ static const struct slice *secrets_of(size_t *n, void *ctx)
     return all->conf->secrets;
 }
 
-/* A password, or 0x and a key in hexadecimal as coturn writes it. */
-static int make_key(struct stun_key *out, struct slice name, struct slice realm,
-                    struct slice password)
+/* Of a password, or of 0x and a key in hexadecimal as coturn writes it. */
+static int make_keys(struct edge_user *u, struct slice realm, struct slice password)
 {
-    if (text_starts(password, "0x") &&
-        credential_key_from_hex(out, slice_from(password, 2)) == OK) {
-        return OK;
+    struct slice name = slice_of(u->name, u->name_len);
+    int err = stun_userhash(u->hash, name, realm);
+    u->n_keys = 1;
+    if (err || (text_starts(password, "0x") &&
+                credential_key_from_hex(&u->key[0], slice_from(password, 2)) == OK)) {
+        return err;
     }
-    return stun_key_long_term(out, name, realm, password);
+    u->n_keys = 2;
+    err = stun_key_long_term(&u->key[0], name, realm, password);
+    return err ? err : stun_key_made(&u->key[1], STUN_ALGORITHM_SHA256, name, realm, password);
 }
 
 /* NULL, or what is wrong with this user. */
@@ -94,7 +130,7 @@ static const char *add(struct edge_conf *e, struct slice name, struct slice pass
     }
     memcpy(u->name, name.p, name.len);
     e->n_users++;
-    return make_key(&u->key, name, e->run.server.realms[u->realm], password)
+    return make_keys(u, e->run.server.realms[u->realm], password)
                ? "libcrypto refuses MD5, which TURN's passwords need"
                : NULL;
 }
@@ -214,6 +250,70 @@ static bool read_databases(struct edge_conf *e, struct conf *c)
     return deny_hosts(e, c);
 }
 
+/* Sorts them for who looks for a name or for a hash. */
+static bool index_users(struct edge_conf *e, struct conf *c)
+{
+    qsort(e->users, e->n_users, sizeof *e->users, by_name);
+    for (size_t i = 1; i < e->n_users; i++) {
+        if (by_name(&e->users[i - 1], &e->users[i]) == 0) {
+            conf_fail(c, "user", 0, "%.*s is there twice", (int)e->users[i].name_len,
+                      (const char *)e->users[i].name);
+            return false;
+        }
+    }
+    e->by_hash = calloc(e->n_users, sizeof *e->by_hash);
+    if (!e->by_hash) {
+        conf_fail(c, "user", 0, "out of memory");
+        return false;
+    }
+    for (size_t i = 0; i < e->n_users; i++) {
+        e->by_hash[i] = &e->users[i];
+    }
+    qsort(e->by_hash, e->n_users, sizeof *e->by_hash, by_hash);
+    return true;
+}
+
+/* Can each user sign with a key that SHA-256 made? A database may know keys of MD5 only. */
+static bool all_know_sha256(const struct edge_conf *e)
+{
+    for (size_t i = 0; i < e->n_users; i++) {
+        if (e->users[i].n_keys < 2) {
+            return false;
+        }
+    }
+    return !has_database(e);
+}
+
+static bool read_algorithms(struct edge_conf *e, struct conf *c)
+{
+    enum {
+        AUTO,
+        MD5_ONLY,
+        BOTH,
+        SHA256_ONLY
+    };
+    struct turn_config *s = &e->run.server;
+    size_t choice = conf_choice(c, "password-algorithms");
+    if (choice == AUTO) {
+        choice = all_know_sha256(e) ? BOTH : MD5_ONLY;
+    }
+    s->n_algorithms = 0;
+    if (choice == BOTH || choice == SHA256_ONLY) {
+        s->algorithms[s->n_algorithms++] = STUN_ALGORITHM_SHA256;
+    }
+    if (choice == BOTH) {
+        s->algorithms[s->n_algorithms++] = STUN_ALGORITHM_MD5;
+    }
+    s->anonymity = conf_bool(c, "userhash");
+    if (s->anonymity && (e->postgres || e->redis || e->n_secrets > 0)) {
+        conf_fail(
+            c, "userhash", 0,
+            "cannot be on with secret, postgres or redis: nobody is found by a hash there");
+        return false;
+    }
+    return true;
+}
+
 bool users_read(struct edge_conf *e, struct conf *c)
 {
     e->chain.cache_s = (uint32_t)conf_number(c, "user-cache");
@@ -239,28 +339,22 @@ bool users_read(struct edge_conf *e, struct conf *c)
                   "a secret or a database");
         return false;
     }
-    if (e->n_users == 0) {
-        return true;
+    if (!read_algorithms(e, c)) {
+        return false;
     }
-    qsort(e->users, e->n_users, sizeof *e->users, by_name);
-    for (size_t i = 1; i < e->n_users; i++) {
-        if (by_name(&e->users[i - 1], &e->users[i]) == 0) {
-            conf_fail(c, "user", 0, "%.*s is there twice", (int)e->users[i].name_len,
-                      (const char *)e->users[i].name);
-            return false;
-        }
-    }
-    return true;
+    return e->n_users == 0 || index_users(e, c);
 }
 
 void users_done(struct edge_conf *e)
 {
     for (size_t i = 0; i < e->n_users; i++) {
-        secret_wipe(&e->users[i].key, sizeof e->users[i].key);
+        secret_wipe(e->users[i].key, sizeof e->users[i].key);
         free(e->users[i].name);
     }
     free(e->users);
+    free(e->by_hash);
     e->users = NULL;
+    e->by_hash = NULL;
     e->n_users = 0;
     for (size_t i = 0; i < e->n_secrets; i++) {
         secret_wipe(e->secret_bytes[i], e->secrets[i].len);
@@ -282,6 +376,8 @@ void users_take(struct edge_conf *e, struct edge_conf *fresh)
     struct edge_conf old = *e;
     e->users = fresh->users;
     e->n_users = fresh->n_users;
+    e->by_hash = fresh->by_hash;
+    fresh->by_hash = old.by_hash;
     fresh->users = old.users;
     fresh->n_users = old.n_users;
     memcpy(e->secret_bytes, fresh->secret_bytes, sizeof e->secret_bytes);
@@ -292,10 +388,10 @@ void users_take(struct edge_conf *e, struct edge_conf *fresh)
     fresh->n_secrets = old.n_secrets;
 }
 
-static void find_keys(turn_id ticket, struct slice realm, struct slice username, void *ctx)
+static void find_keys(const struct turn_ask *ask, void *ctx)
 {
     struct users *u = ctx;
-    user_chain_find(u->chain, ticket, realm, username);
+    user_chain_find(u->chain, ask);
 }
 
 static void on_keys(turn_id ticket, const struct turn_keys *keys, void *ctx)

@@ -101,6 +101,15 @@ struct slice text_trim(struct slice s)
     return s;
 }
 
+void text_put_hex(struct wr *w, struct slice in)
+{
+    static const char digits[] = "0123456789abcdef";
+    for (size_t i = 0; i < in.len; i++) {
+        wr_u8(w, (uint8_t)digits[in.p[i] >> 4]);
+        wr_u8(w, (uint8_t)digits[in.p[i] & 15]);
+    }
+}
+
 static const char base64_digits[] =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 

@@ -20,6 +20,9 @@ struct slice text_split(struct slice *s, char sep);
 /* Without leading and trailing blanks and line ends. */
 struct slice text_trim(struct slice s);
 
+/* Two small hexadecimal digits for each byte. */
+void text_put_hex(struct wr *w, struct slice in);
+
 /* Base64 (RFC 4648 4) of `in` into `w`; and back: at most `cap` bytes to `out`. */
 void text_put_base64(struct wr *w, struct slice in);
 MUST_USE int text_base64(struct slice s, uint8_t *out, size_t cap, size_t *len);

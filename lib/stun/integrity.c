@@ -41,21 +41,31 @@ void stun_xor_addr(struct addr *a, const struct stun_wire *wire, const struct st
     }
 }
 
-int stun_key_long_term(struct stun_key *out, struct slice username, struct slice realm,
-                       struct slice password)
+int stun_key_made(struct stun_key *out, enum stun_algorithm algorithm, struct slice username,
+                  struct slice realm, struct slice password)
 {
     uint8_t text[1600];
     struct wr w = wr_over(text, sizeof text);
-    *out =
-        (struct stun_key){.hash = STUN_SHA1, .algorithm = STUN_ALGORITHM_MD5, .len = MD5_LEN};
+    bool is_sha256 = algorithm == STUN_ALGORITHM_SHA256;
+    *out = (struct stun_key){.hash = is_sha256 ? STUN_SHA256 : STUN_SHA1,
+                             .algorithm = (uint8_t)algorithm,
+                             .len = is_sha256 ? SHA256_LEN : MD5_LEN};
     wr_bytes(&w, username);
     wr_u8(&w, ':');
     wr_bytes(&w, realm);
     wr_u8(&w, ':');
     wr_bytes(&w, password);
-    int err = w.err ? ERR_LIMIT : md5(wr_done(&w), out->b);
+    int err = w.err       ? ERR_LIMIT
+              : is_sha256 ? sha256(wr_done(&w), out->b)
+                          : md5(wr_done(&w), out->b);
     secret_wipe(text, sizeof text);
     return err;
+}
+
+int stun_key_long_term(struct stun_key *out, struct slice username, struct slice realm,
+                       struct slice password)
+{
+    return stun_key_made(out, STUN_ALGORITHM_MD5, username, realm, password);
 }
 
 int stun_key_short_term(struct stun_key *out, struct slice password)

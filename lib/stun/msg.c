@@ -92,10 +92,30 @@ static bool size_ok(const struct stun_attr_desc *d, struct slice v)
     if (d->kind == STUN_KIND_ADDR || d->kind == STUN_KIND_XOR_ADDR) {
         return v.len == 4 + addr_ip_len(v.p[1]);
     }
+    if (d->kind == STUN_KIND_WORDS) {
+        return v.len % 4 == 0;
+    }
     return d->kind != STUN_KIND_U16_LIST || v.len % 2 == 0;
 }
 
-static int parse_attr(struct stun_msg *m, struct rd *r, bool *sealed)
+/* RFC 8489 14.5, 14.6: what follows MESSAGE-INTEGRITY is ignored, MESSAGE-INTEGRITY-SHA256 and
+ * FINGERPRINT excepted; what follows MESSAGE-INTEGRITY-SHA256, but for FINGERPRINT. */
+static void take_attr(struct stun_msg *m, const struct stun_at *at)
+{
+    bool is_sealed = stun_is_signed(m);
+    m->at[m->n_attrs++] = *at;
+    if (at->type == STUN_MESSAGE_INTEGRITY && !is_sealed) {
+        m->integrity = m->n_attrs;
+    } else if (at->type == STUN_MESSAGE_INTEGRITY_SHA256 && !m->integrity_sha256) {
+        m->integrity_sha256 = m->n_attrs;
+    } else if (!is_sealed) {
+        m->covered = m->n_attrs;
+        m->n_unknown =
+            (uint16_t)(m->n_unknown + (at->type == STUN_UNKNOWN && at->code < 0x8000));
+    }
+}
+
+static int parse_attr(struct stun_msg *m, struct rd *r)
 {
     struct stun_at at = {.code = rd_u16(r)};
     size_t len = rd_u16(r);
@@ -111,18 +131,7 @@ static int parse_attr(struct stun_msg *m, struct rd *r, bool *sealed)
     if (m->n_attrs == STUN_ATTRS_MAX) {
         return ERR_LIMIT;
     }
-    /* RFC 8489 14.5: what follows MESSAGE-INTEGRITY is ignored, FINGERPRINT excepted. */
-    if (!*sealed) {
-        m->covered = m->n_attrs;
-        m->n_unknown = (uint16_t)(m->n_unknown + (at.type == STUN_UNKNOWN && at.code < 0x8000));
-    }
-    if (at.type == STUN_MESSAGE_INTEGRITY) {
-        *sealed = true;
-    }
-    m->at[m->n_attrs++] = at;
-    if (!*sealed) {
-        m->covered = m->n_attrs;
-    }
+    take_attr(m, &at);
     return OK;
 }
 
@@ -149,9 +158,8 @@ int stun_parse(struct stun_msg *m, struct slice datagram, const struct stun_wire
     /* RFC 8489 5, figure 3: the class bits sit between the method's. */
     m->cls = (enum stun_class)((type >> 7 & 2) | (type >> 4 & 1));
     m->method = (uint16_t)((type & 0x000f) | (type >> 1 & 0x0070) | (type >> 2 & 0x0f80));
-    bool sealed = false;
     while (rd_left(&r) > 0) {
-        int err = parse_attr(m, &r, &sealed);
+        int err = parse_attr(m, &r);
         if (err) {
             return err;
         }
@@ -269,22 +277,31 @@ int stun_get_addr_error(const struct stun_msg *m, uint8_t *family, uint16_t *cod
     return code_of(at, code);
 }
 
-int stun_check_integrity(const struct stun_msg *m, const struct stun_key *key)
+int stun_check_integrity_cut(const struct stun_msg *m, const struct stun_key *key, size_t least)
 {
     uint8_t mac[SHA256_LEN];
-    size_t i = m->covered;
-    if (i >= m->n_attrs || m->at[i].type != STUN_MESSAGE_INTEGRITY) {
+    struct stun_key with = *key;
+    size_t i = m->integrity_sha256 ? m->integrity_sha256 : m->integrity, len = 0;
+    if (i == 0) {
         return ERR_NOTFOUND;
     }
-    struct slice got = m->at[i].value;
+    struct slice got = m->at[i - 1].value;
     size_t before = (size_t)(got.p - m->raw.p) - 4;
     size_t end = m->wire->integrity_sees_fingerprint ? m->raw.len : before + 4 + got.len;
-    size_t len = 0;
-    int err = stun_integrity(m->wire, key, slice_of(m->raw.p, before), end, mac, &len);
+    with.hash = m->integrity_sha256 ? STUN_SHA256 : STUN_SHA1;
+    int err = stun_integrity(m->wire, &with, slice_of(m->raw.p, before), end, mac, &len);
+    secret_wipe(&with, sizeof with);
     if (err) {
         return err;
     }
-    return secret_eq(got, slice_of(mac, len)) ? OK : ERR_AUTH;
+    bool is_cut = got.len < len && m->integrity_sha256;
+    bool fits = is_cut ? got.len >= least && got.len >= 16 : got.len == len;
+    return fits && secret_eq(got, slice_of(mac, got.len)) ? OK : ERR_AUTH;
+}
+
+int stun_check_integrity(const struct stun_msg *m, const struct stun_key *key)
+{
+    return stun_check_integrity_cut(m, key, SHA256_LEN);
 }
 
 bool stun_fingerprint_ok(const struct stun_msg *m)

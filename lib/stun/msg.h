@@ -53,6 +53,7 @@ enum stun_kind {
     STUN_KIND_XOR_ADDR,
     STUN_KIND_TEXT,
     STUN_KIND_BYTES,
+    STUN_KIND_WORDS, /* bytes, as many as divide by 4 */
     STUN_KIND_ERROR,
     STUN_KIND_U16_LIST
 };
@@ -105,7 +106,7 @@ enum stun_algorithm {
 struct stun_key {
     uint8_t b[STUN_KEY_MAX];
     uint8_t len;
-    uint8_t hash;      /* enum stun_hash: which HMAC it is for */
+    uint8_t hash;      /* enum stun_hash: which HMAC to sign with */
     uint8_t algorithm; /* enum stun_algorithm */
 };
 
@@ -122,8 +123,10 @@ struct stun_msg {
     enum stun_class cls;
     uint16_t method;
     uint16_t n_attrs, n_unknown; /* unknown: comprehension-required, in `at` as well */
-    uint16_t covered;            /* attributes [0, covered) are under MESSAGE-INTEGRITY, or all
-                                    of them when there is none: the rest is not looked at */
+    uint16_t covered; /* attributes [0, covered) are under the first integrity attribute, or all
+                         of them when there is none: the rest is not looked at */
+    uint16_t integrity,
+        integrity_sha256; /* places in `at` that count, counted from 1; 0: none */
     struct stun_at at[STUN_ATTRS_MAX];
 };
 
@@ -149,14 +152,27 @@ bool stun_has(const struct stun_msg *m, enum stun_attr type);
 MUST_USE int stun_get_nth_addr(const struct stun_msg *m, enum stun_attr type, size_t n,
                                struct addr *out);
 
-/* Constant time. ERR_AUTH if the HMAC is wrong, ERR_NOTFOUND if there is none. */
+/* Constant time. MESSAGE-INTEGRITY-SHA256 where there is one, and then nothing else (RFC 8489
+ * 9.2.4); MESSAGE-INTEGRITY otherwise. ERR_AUTH if the HMAC is wrong or not whole, ERR_NOTFOUND
+ * if there is none. */
 MUST_USE int stun_check_integrity(const struct stun_msg *m, const struct stun_key *key);
+/* The same for a usage that lets MESSAGE-INTEGRITY-SHA256 be cut to `least` bytes, 16 or more
+ * (RFC 8489 14.6). TURN and ICE do not. */
+MUST_USE int stun_check_integrity_cut(const struct stun_msg *m, const struct stun_key *key,
+                                      size_t least);
+static inline bool stun_is_signed(const struct stun_msg *m)
+{
+    return m->integrity || m->integrity_sha256;
+}
 /* True when it is there, last, and right. */
 bool stun_fingerprint_ok(const struct stun_msg *m);
 
 /* The long-term key, MD5(username ":" realm ":" password) (RFC 8489 9.2.2). */
 MUST_USE int stun_key_long_term(struct stun_key *out, struct slice username, struct slice realm,
                                 struct slice password);
+/* The same made with MD5 or SHA-256 (RFC 8489 18.5.1). */
+MUST_USE int stun_key_made(struct stun_key *out, enum stun_algorithm algorithm,
+                           struct slice username, struct slice realm, struct slice password);
 /* The short-term key: the password itself (RFC 8489 9.1.1). ERR_LIMIT when it is too long. */
 MUST_USE int stun_key_short_term(struct stun_key *out, struct slice password);
 
@@ -179,6 +195,7 @@ void stun_put_addr_error(struct stun_writer *s, uint8_t family, uint16_t code,
                          const char *reason);
 /* The codes of the comprehension-required attributes of `m` that we do not know. */
 void stun_put_unknown(struct stun_writer *s, const struct stun_msg *m);
+/* MESSAGE-INTEGRITY or MESSAGE-INTEGRITY-SHA256: key->hash says which. */
 void stun_put_integrity(struct stun_writer *s, const struct stun_key *key);
 void stun_put_fingerprint(struct stun_writer *s);
 /* Fixes up the length. The one place where an overflow anywhere above is reported. */

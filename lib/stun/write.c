@@ -120,14 +120,16 @@ void stun_put_unknown(struct stun_writer *s, const struct stun_msg *m)
 void stun_put_integrity(struct stun_writer *s, const struct stun_key *key)
 {
     uint8_t mac[SHA256_LEN];
-    size_t len = key->hash == STUN_SHA256 ? SHA256_LEN : SHA1_LEN;
+    bool is_sha256 = key->hash == STUN_SHA256;
+    size_t len = is_sha256 ? SHA256_LEN : SHA1_LEN;
     size_t end = s->w.len + 4 + len + (s->wire->integrity_sees_fingerprint ? 8 : 0);
     set_length(s, end);
     int err = stun_integrity(s->wire, key, wr_done(&s->w), end, mac, &len);
     if (err && !s->w.err) {
         s->w.err = err;
     }
-    stun_put_bytes(s, STUN_MESSAGE_INTEGRITY, slice_of(mac, len));
+    stun_put_bytes(s, is_sha256 ? STUN_MESSAGE_INTEGRITY_SHA256 : STUN_MESSAGE_INTEGRITY,
+                   slice_of(mac, len));
 }
 
 void stun_put_fingerprint(struct stun_writer *s)

@@ -1,94 +1,60 @@
-/* Long-term credentials (RFC 8489 9.2) with nonces that need no memory: the time they were made
- * and an HMAC over it. One nonce serves every request of a client, on any connection. */
+/* Long-term credentials (RFC 8489 9.2). */
 #include "lib/base/crypto.h"
-#include "lib/base/text.h"
 
+#include "lib/stun/security.h"
 #include "lib/turn/core.h"
-
-enum {
-    STAMP_LEN = 8, /* hexadecimal digits of the time in seconds */
-    MAC_LEN = (NONCE_LEN - STAMP_LEN) / 2
-};
 
 static struct slice realm_of(const struct turn_server *s, const struct call *c)
 {
     return s->cfg.realms[c->conn->realm];
 }
 
-static int nonce_at(const struct turn_server *s, struct slice realm, uint32_t unix_s,
-                    uint8_t out[NONCE_LEN])
-{
-    uint8_t mac[SHA256_LEN], text[NONCE_LEN + 1]; /* wr_text wants room for an end mark */
-    struct wr w = wr_over(text, sizeof text);
-    wr_text(&w, "%08x", (unsigned)unix_s);
-    struct hmac_piece piece = {
-        .part = {wr_done(&w), realm}
-    };
-    int err =
-        hmac_sha256(slice_of(s->cfg.nonce_secret, sizeof s->cfg.nonce_secret), &piece, mac);
-    for (size_t i = 0; i < MAC_LEN && !err; i++) {
-        wr_text(&w, "%02x", mac[i]);
-    }
-    memcpy(out, text, NONCE_LEN);
-    return err ? err : w.err;
-}
-
-static bool hex_u32(struct slice s, uint32_t *out)
-{
-    *out = 0;
-    for (size_t i = 0; i < s.len; i++) {
-        uint8_t c = s.p[i];
-        bool is_digit = c >= '0' && c <= '9';
-        if (!is_digit && (c < 'a' || c > 'f')) {
-            return false;
-        }
-        *out = *out << 4 | (is_digit ? c - (uint32_t)'0' : c - (uint32_t)'a' + 10);
-    }
-    return true;
-}
-
-static bool nonce_ok(const struct turn_server *s, const struct call *c)
-{
-    struct slice nonce = c->req.nonce;
-    uint8_t right[NONCE_LEN];
-    uint32_t made_s, now_s = (uint32_t)s->env.unix_s(s->env.ctx);
-    if (nonce.len != NONCE_LEN || !hex_u32(slice_of(nonce.p, STAMP_LEN), &made_s) ||
-        nonce_at(s, realm_of(s, c), made_s, right) ||
-        !secret_eq(nonce, slice_of(right, sizeof right))) {
-        return false;
-    }
-    /* Another worker's clock, read later, may be ahead. */
-    return made_s > now_s ? made_s - now_s <= 1 : now_s - made_s <= s->cfg.nonce_life_s;
-}
-
 static void challenge(struct turn_server *s, struct call *c, uint16_t code, const char *why)
 {
-    if (nonce_at(s, realm_of(s, c), (uint32_t)s->env.unix_s(s->env.ctx), s->nonce) == OK) {
+    if (nonce_make(s, c) == OK) {
         reply_challenge(s, c, code, why);
     }
+}
+
+static struct slice offered(const struct turn_server *s)
+{
+    return slice_of(s->cfg.algorithms, s->cfg.n_algorithms);
+}
+
+static bool is_offered(const struct turn_server *s, uint8_t algorithm)
+{
+    return s->cfg.n_algorithms > 0 && memchr(s->cfg.algorithms, algorithm, s->cfg.n_algorithms);
+}
+
+/* RFC 8489 9.2.4: what the request's key is made with. False: somebody has changed what was
+ * offered, or chosen what was not. */
+static bool take_algorithm(const struct turn_server *s, struct call *c)
+{
+    const struct turn_req *r = &c->req;
+    bool was_offered = stun_nonce_features(r->nonce) & STUN_FEATURE_ALGORITHMS;
+    c->algorithm = r->has_algorithm ? r->algorithm : STUN_ALGORITHM_MD5;
+    if (!was_offered || (!r->has_algorithm && !r->has_algorithms)) {
+        return true;
+    }
+    return r->has_algorithm && r->has_algorithms && is_offered(s, c->algorithm) &&
+           stun_algorithms_are(r->algorithms, offered(s));
 }
 
 /* The key that the request is signed with; NULL: none of them. */
 static const struct stun_key *key_that_fits(const struct call *c, const struct turn_keys *keys)
 {
     for (size_t i = 0; i < keys->n; i++) {
-        if (stun_check_integrity(&c->req.msg, &keys->key[i]) == OK) {
+        if (keys->key[i].algorithm == c->algorithm &&
+            stun_check_integrity(&c->req.msg, &keys->key[i]) == OK) {
             return &keys->key[i];
         }
     }
     return NULL;
 }
 
-static void auth_finish(struct turn_server *s, struct call *c, const struct turn_keys *keys)
+/* Authentic: what it asks for is done, unless it is not his to ask or cannot be read. */
+static void auth_passed(struct turn_server *s, struct call *c, const struct turn_keys *keys)
 {
-    const struct stun_key *key = key_that_fits(c, keys);
-    if (!key) {
-        quota_count_failure(s, &c->conn->client);
-        challenge(s, c, 401, keys->n > 0 ? "wrong password" : "no such user");
-        return;
-    }
-    c->key = key;
-    c->key_until_ms = keys->until_ms;
     if (!nonce_ok(s, c)) {
         challenge(s, c, 438, "stale nonce");
         return;
@@ -99,7 +65,7 @@ static void auth_finish(struct turn_server *s, struct call *c, const struct turn
         return;
     }
     if (c->alloc) {
-        c->alloc->key = *key;
+        c->alloc->key = *c->key;
         c->alloc->key_until_ms = keys->until_ms;
     }
     if (c->code) {
@@ -109,11 +75,38 @@ static void auth_finish(struct turn_server *s, struct call *c, const struct turn
     call_run(s, c);
 }
 
+static void auth_finish(struct turn_server *s, struct call *c, const struct turn_keys *keys)
+{
+    const struct stun_key *fits = key_that_fits(c, keys);
+    if (!fits) {
+        quota_count_failure(s, &c->conn->client);
+        challenge(s, c, 401, keys->n > 0 ? "wrong password" : "no such user");
+        return;
+    }
+    struct stun_key key = *fits;
+    /* RFC 8489 9.2.4: who names an algorithm gets SHA-256, everybody else SHA-1, whatever the
+     * request is signed with. */
+    bool names_one = c->req.has_algorithm || c->req.has_algorithms;
+    key.hash = names_one ? STUN_SHA256 : STUN_SHA1;
+    c->key = &key;
+    c->key_until_ms = keys->until_ms;
+    if (c->req.userhash.len > 0) {
+        c->req.username = slice_of(keys->name, keys->name_len);
+    }
+    auth_passed(s, c, keys);
+    c->key = NULL;
+    secret_wipe(&key, sizeof key);
+}
+
 /* The key that the allocation was made with, or last checked against. */
 static void auth_by_alloc(struct turn_server *s, struct call *c)
 {
-    const struct turn_keys keys = {
-        .key = {c->alloc->key}, .n = 1, .until_ms = c->alloc->key_until_ms};
+    const struct user *u = c->alloc->user;
+    struct turn_keys keys = {.key = {c->alloc->key},
+                             .n = 1,
+                             .name_len = u->name_len,
+                             .until_ms = c->alloc->key_until_ms};
+    memcpy(keys.name, u->name, u->name_len);
     auth_finish(s, c, &keys);
 }
 
@@ -131,7 +124,10 @@ static void park(struct turn_server *s, const struct call *c)
     struct turn_action *a = action_put(s, TURN_DO_FIND_KEY);
     a->key.ticket = pool_id(&s->parked, p);
     a->key.realm = realm_of(s, c);
-    a->key.username = slice_of(p->frame + (c->req.username.p - raw.p), c->req.username.len);
+    struct slice name = c->req.username, hash = c->req.userhash;
+    a->key.username = name.len > 0 ? slice_of(p->frame + (name.p - raw.p), name.len) : name;
+    a->key.algorithm = c->algorithm;
+    a->key.userhash = hash.len > 0 ? slice_of(p->frame + (hash.p - raw.p), hash.len) : hash;
 }
 
 /* Somebody near this client tries passwords. No 401: the client may be another, and right. Over
@@ -156,8 +152,13 @@ void auth_begin(struct turn_server *s, struct call *c)
         challenge(s, c, 401, "no credentials");
         return;
     }
-    if (r->username.len == 0 || r->realm.len == 0 || r->nonce.len == 0) {
+    bool has_name = (r->username.len > 0) != (r->userhash.len > 0);
+    if (!has_name || r->realm.len == 0 || r->nonce.len == 0) {
         reply_error(s, c, 400, "credentials are incomplete");
+        return;
+    }
+    if (!take_algorithm(s, c)) {
+        reply_error(s, c, 400, "password algorithms are not those offered");
         return;
     }
     if (r->username.len > USERNAME_KEPT || !slice_eq(r->realm, realm_of(s, c))) {
@@ -165,7 +166,13 @@ void auth_begin(struct turn_server *s, struct call *c)
         challenge(s, c, 401, "no such user");
         return;
     }
-    if (c->alloc && user_is(c->alloc->user, c) && s->now_ms < c->alloc->key_until_ms) {
+    if (s->cfg.n_algorithms > 0 && !is_offered(s, c->algorithm)) {
+        quota_count_failure(s, &c->conn->client);
+        challenge(s, c, 401, "password algorithm is not taken");
+        return;
+    }
+    if (c->alloc && user_is(c->alloc->user, c) && c->alloc->key.algorithm == c->algorithm &&
+        s->now_ms < c->alloc->key_until_ms) {
         auth_by_alloc(s, c);
         return;
     }
@@ -187,7 +194,8 @@ void turn_server_keys(struct turn_server *s, uint64_t now_ms, turn_id ticket,
     struct call c = {.conn = &p->conn};
     c.code = p->conn.dialect->read(&c.req, slice_of(p->frame, p->len));
     c.alloc = alloc_of_conn(s, &p->conn);
-    pool_give(&s->parked, p); /* it stays readable until the next request waits */
+    (void)take_algorithm(s, &c); /* it was in order when it was parked */
+    pool_give(&s->parked, p);    /* it stays readable until the next request waits */
     if (keys) {
         auth_finish(s, &c, keys);
     } else if (c.alloc && user_is(c.alloc->user, &c)) {

@@ -17,10 +17,11 @@ enum {
     CONNECT_WAIT_S = 30,  /* RFC 6062 5.2 */
     BIND_WAIT_S = 30,     /* RFC 6062 5.2, 5.3: at least 30 s */
     NONCE_LEN = 52,
-    USERNAME_KEPT = 128, /* bytes; a longer one is nobody's */
-    TEXT_KEPT = 128,     /* bytes of realm and software */
-    PARKED_MAX = 64,     /* requests that wait for a key */
-    FRAME_KEPT = 2048,   /* bytes of such a request */
+    NONCE_SHORT_LEN = 40, /* for who has not proven its address: an answer must be little */
+    USERNAME_KEPT = TURN_NAME_MAX, /* a longer one is nobody's */
+    TEXT_KEPT = 128,               /* bytes of realm and software */
+    PARKED_MAX = 64,               /* requests that wait for a key */
+    FRAME_KEPT = 2048,             /* bytes of such a request */
     REPLY_MAX = 2048,
     ICMP_OWED_MAX = 32,
     ANSWER_METHODS = 8, /* what is counted: reply.c has the tables */
@@ -61,7 +62,8 @@ struct user { /* quota.c */
     struct slot slot;
     struct map_link by_name;
     uint8_t digest[32]; /* SHA-256 of realm and name: the key */
-    uint8_t realm;      /* index */
+    uint8_t userhash[32];
+    uint8_t realm; /* index */
     uint8_t name[USERNAME_KEPT];
     size_t name_len;
     uint32_t n_allocs; /* relays, and ports kept */
@@ -176,7 +178,9 @@ struct turn_server {
     struct turn_action *ring; /* actions not yet pulled */
     size_t ring_cap, ring_at, ring_n;
     uint8_t reply[REPLY_MAX]; /* an input leads to one message at most */
-    uint8_t nonce[NONCE_LEN];
+    uint8_t nonce[NONCE_LEN]; /* of this answer */
+    size_t nonce_len;
+    uint8_t tag_secret[16];   /* nonce.c */
     struct stun_tid next_tid; /* of our indications */
     uint64_t now_ms;          /* of the input being handled */
     struct turn_stats stats;
@@ -191,6 +195,7 @@ struct call {
     struct alloc *alloc;        /* of its 5-tuple; NULL: none */
     const struct stun_key *key; /* NULL: it has not authenticated */
     uint64_t key_until_ms;
+    uint8_t algorithm;      /* enum stun_algorithm: what its key must be made with */
     uint16_t code;          /* wrong with it as a whole, to be said once it is authentic */
     struct dgram_opts opts; /* of the datagram it came in */
     struct turn_req req;
@@ -226,6 +231,12 @@ struct turn_report *report_put(struct turn_server *s, const char *event, const c
 /* auth.c */
 void auth_begin(struct turn_server *s, struct call *c);
 void auth_drop_conn(struct turn_server *s, turn_id conn);
+
+/* nonce.c */
+/* A fresh one for this call, in s->nonce. */
+MUST_USE int nonce_make(struct turn_server *s, const struct call *c);
+/* Is the call's nonce one of ours, for its realm, and young enough? */
+bool nonce_ok(const struct turn_server *s, const struct call *c);
 
 /* quota.c */
 /* Counts one more allocation, or port kept, of the user. NULL, and the code to answer with,

@@ -27,13 +27,13 @@ int credential_password(struct wr *w, enum stun_hash hash, struct slice secret,
     return err;
 }
 
-int credential_key(struct stun_key *out, enum stun_hash hash, struct slice secret,
+int credential_key(struct stun_key *out, const struct credential_maker *maker,
                    struct slice username, struct slice realm)
 {
     uint8_t password[CREDENTIAL_PASSWORD_MAX];
     struct wr w = wr_over(password, sizeof password);
-    int err = credential_password(&w, hash, secret, username);
-    err = err ? err : stun_key_long_term(out, username, realm, wr_done(&w));
+    int err = credential_password(&w, maker->hash, maker->secret, username);
+    err = err ? err : stun_key_made(out, maker->algorithm, username, realm, wr_done(&w));
     secret_wipe(password, sizeof password);
     return err;
 }
@@ -68,9 +68,5 @@ int credential_key_from_hex(struct stun_key *out, struct slice hex)
 
 void credential_key_to_hex(struct wr *w, const struct stun_key *key)
 {
-    static const char digits[] = "0123456789abcdef";
-    for (size_t i = 0; i < key->len; i++) {
-        wr_u8(w, (uint8_t)digits[key->b[i] >> 4]);
-        wr_u8(w, (uint8_t)digits[key->b[i] & 15]);
-    }
+    text_put_hex(w, slice_of(key->b, key->len));
 }

@@ -15,8 +15,13 @@ bool credential_is_timed(struct slice username, uint64_t *expires_unix_s);
 /* TURN REST: the password of `username`, base64(HMAC(secret, username)). */
 MUST_USE int credential_password(struct wr *w, enum stun_hash hash, struct slice secret,
                                  struct slice username);
+struct credential_maker {
+    enum stun_hash hash;           /* of the password */
+    enum stun_algorithm algorithm; /* of the key */
+    struct slice secret;
+};
 /* The long-term key of that password. */
-MUST_USE int credential_key(struct stun_key *out, enum stun_hash hash, struct slice secret,
+MUST_USE int credential_key(struct stun_key *out, const struct credential_maker *maker,
                             struct slice username, struct slice realm);
 
 /* A long-term key in hexadecimal, 16 bytes (MD5) or 32 (SHA-256). ERR_MALFORMED. */

@@ -23,6 +23,9 @@ struct turn_req {
     struct stun_msg msg; /* unset for CHANNEL_DATA */
     struct addr peer;    /* the first one; CreatePermission looks up the others in `msg` */
     struct slice data, username, realm, nonce;
+    struct slice userhash, algorithms; /* PASSWORD-ALGORITHMS as it came */
+    uint8_t algorithm; /* enum stun_algorithm, of PASSWORD-ALGORITHM; NONE: not one we know */
+    bool has_algorithm, has_algorithms;
     uint32_t lifetime_s;
     uint32_t connection_id;
     uint16_t channel;
@@ -49,6 +52,7 @@ struct turn_reply {
     uint32_t connection_id;
     uint64_t reservation;
     struct slice nonce, realm, software;
+    struct slice algorithms; /* enum stun_algorithm, offered with a nonce */
     bool has_lifetime, has_connection_id, has_reservation;
     bool is_terse; /* as short as the request permits: it may come from somebody else */
 };

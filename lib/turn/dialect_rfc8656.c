@@ -1,4 +1,5 @@
 /* TURN as RFC 8656 and RFC 6062 spell it. */
+#include "lib/stun/security.h"
 #include "lib/turn/dialect.h"
 #include "lib/turn/server.h"
 
@@ -35,6 +36,16 @@ static struct slice text_of(const struct stun_msg *m, enum stun_attr type)
     return stun_get_bytes(m, type, &v) == OK ? v : slice_of(NULL, 0);
 }
 
+static void read_security(struct turn_req *out)
+{
+    const struct stun_msg *m = &out->msg;
+    struct slice algorithm;
+    out->userhash = text_of(m, STUN_USERHASH);
+    out->has_algorithms = stun_get_bytes(m, STUN_PASSWORD_ALGORITHMS, &out->algorithms) == OK;
+    out->has_algorithm = stun_get_bytes(m, STUN_PASSWORD_ALGORITHM, &algorithm) == OK;
+    out->algorithm = (uint8_t)stun_algorithm_of(algorithm);
+}
+
 static void read_attrs(struct turn_req *out)
 {
     const struct stun_msg *m = &out->msg;
@@ -44,6 +55,7 @@ static void read_attrs(struct turn_req *out)
     out->username = text_of(m, STUN_USERNAME);
     out->realm = text_of(m, STUN_REALM);
     out->nonce = text_of(m, STUN_NONCE);
+    read_security(out);
     out->has_reservation = stun_get_u64(m, STUN_RESERVATION_TOKEN, &out->reservation) == OK;
     out->lifetime_s = number_of(m, STUN_LIFETIME, &out->has_lifetime);
     out->connection_id = number_of(m, STUN_CONNECTION_ID, &out->has_connection_id);
@@ -54,8 +66,7 @@ static void read_attrs(struct turn_req *out)
         (uint8_t)number_of(m, STUN_ADDITIONAL_ADDRESS_FAMILY, &out->has_also_family);
     out->reserve_next = number_of(m, STUN_EVEN_PORT, &out->even_port) >> 7;
     out->dont_fragment = stun_has(m, STUN_DONT_FRAGMENT);
-    out->has_integrity =
-        m->covered < m->n_attrs && m->at[m->covered].type == STUN_MESSAGE_INTEGRITY;
+    out->has_integrity = stun_is_signed(m);
 }
 
 static bool has_fingerprint(const struct stun_msg *m)
@@ -111,6 +122,9 @@ static void put_error(struct stun_writer *s, const struct turn_req *req,
     if (reply->nonce.len > 0) {
         stun_put_bytes(s, STUN_NONCE, reply->nonce);
         stun_put_bytes(s, STUN_REALM, reply->realm);
+        if (reply->algorithms.len > 0) {
+            stun_put_algorithms(s, STUN_PASSWORD_ALGORITHMS, reply->algorithms);
+        }
     }
     stun_put_error(s, reply->code, reply->reason);
     if (reply->code == 420) {

@@ -1,6 +1,7 @@
 /* How many there may be, and how often: allocations, peers' TCP connections, answers. */
 #include "lib/base/crypto.h"
 
+#include "lib/stun/security.h"
 #include "lib/turn/core.h"
 
 struct user *user_take(struct turn_server *s, uint8_t realm, struct slice name, uint16_t *code)
@@ -21,6 +22,10 @@ struct user *user_take(struct turn_server *s, uint8_t realm, struct slice name, 
         }
         memcpy(u->digest, digest, sizeof digest);
         u->realm = realm;
+        if (stun_userhash(u->userhash, name, s->cfg.realms[realm])) {
+            pool_give(&s->users, u);
+            return NULL;
+        }
         memcpy(u->name, name.p, name.len);
         u->name_len = name.len;
         map_add(&s->user_by_name, &u->by_name);
@@ -50,8 +55,11 @@ void user_give(struct turn_server *s, struct user *u)
 
 bool user_is(const struct user *u, const struct call *c)
 {
+    const struct turn_req *r = &c->req;
     return u->realm == c->conn->realm &&
-           slice_eq(c->req.username, slice_of(u->name, u->name_len));
+           (r->userhash.len > 0
+                ? slice_eq(r->userhash, slice_of(u->userhash, STUN_USERHASH_LEN))
+                : slice_eq(r->username, slice_of(u->name, u->name_len)));
 }
 
 const char *quota_refuses_peer(const struct turn_server *s, const struct alloc *a,

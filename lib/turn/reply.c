@@ -162,7 +162,8 @@ void reply_challenge(struct turn_server *s, const struct call *c, uint16_t code,
     struct turn_reply reply = {.code = code,
                                .reason = reason_of(code),
                                .realm = s->cfg.realms[c->conn->realm],
-                               .nonce = slice_of(s->nonce, sizeof s->nonce)};
+                               .nonce = slice_of(s->nonce, s->nonce_len),
+                               .algorithms = slice_of(s->cfg.algorithms, s->cfg.n_algorithms)};
     reply_put(s, c, &reply);
     report_denied(s, c, code, why);
 }

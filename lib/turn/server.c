@@ -24,9 +24,7 @@ static int make_pools(struct turn_server *s)
             : pool_init(&s->perms, n * s->cfg.max_permissions, sizeof(struct perm), KIND_PERM);
     err = err ? err
               : pool_init(&s->chans, n * s->cfg.max_channels, sizeof(struct chan), KIND_CHAN);
-    err =
-        err ? err
-            : pool_init(&s->peers, max_peers(&s->cfg), sizeof(struct peer), KIND_PEER);
+    err = err ? err : pool_init(&s->peers, max_peers(&s->cfg), sizeof(struct peer), KIND_PEER);
     return err ? err : pool_init(&s->parked, PARKED_MAX, sizeof(struct parked), KIND_PARKED);
 }
 
@@ -92,6 +90,7 @@ int turn_server_new(struct turn_server **out, const struct turn_config *cfg,
     s->env = *env;
     s->next_tid.len = 12;
     env->random(s->next_tid.b, s->next_tid.len, env->ctx);
+    env->random(s->tag_secret, sizeof s->tag_secret, env->ctx);
     struct rates *rates[] = {&s->answers_by_prefix, &s->failures_by_prefix,
                              &s->connects_by_user};
     for (size_t i = 0; i < sizeof rates / sizeof *rates; i++) {

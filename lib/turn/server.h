@@ -14,7 +14,9 @@ struct turn_server;
 enum {
     TURN_HEAD_MAX = 48, /* a Data indication up to its payload, IPv6 peer */
     TURN_KEYS_MAX = 16,
-    TURN_REALMS_MAX = 16
+    TURN_REALMS_MAX = 16,
+    TURN_ALGORITHMS_MAX = 2,
+    TURN_NAME_MAX = 128 /* bytes of a user's name */
 };
 
 /* Names a thing outside the core. The high half is a generation, so a late event about an
@@ -38,6 +40,10 @@ struct turn_config {
     struct slice realms[TURN_REALMS_MAX]; /* the first one is the default; no two alike */
     uint8_t n_realms;                     /* at least 1 */
     struct slice software;
+    /* enum stun_algorithm, the best one first: what PASSWORD-ALGORITHMS offers, and nothing
+     * else is taken. None: it is not sent, and keys are made with MD5 (RFC 8489 9.2.4). */
+    uint8_t algorithms[TURN_ALGORITHMS_MAX], n_algorithms;
+    bool anonymity;           /* nonces say that USERHASH has to be used (RFC 8489 9.2.5) */
     uint8_t nonce_secret[32]; /* the same in every worker */
     uint32_t nonce_life_s;
     uint32_t max_allocations, max_per_user;
@@ -85,8 +91,18 @@ struct turn_icmp {
 struct turn_keys {
     struct stun_key key[TURN_KEYS_MAX];
     size_t n;
+    uint8_t name[TURN_NAME_MAX]; /* whose keys: for an ask that told a userhash only */
+    size_t name_len;
     uint64_t
         until_ms; /* an allocation's key is asked for again after this; UINT64_MAX: never */
+};
+
+/* Whose keys? */
+struct turn_ask {
+    turn_id ticket;
+    struct slice realm, username;
+    struct slice userhash; /* in place of a username (RFC 8489 14.4); empty: there is none */
+    uint8_t algorithm;     /* enum stun_algorithm: keys made with another one are of no use */
 };
 
 enum turn_do {
@@ -134,10 +150,7 @@ struct turn_action {
             turn_id reserve; /* keep the next port as well, under this id; 0: no */
             turn_id from;    /* take the port kept under this id; 0: any free one */
         } open;
-        struct {
-            turn_id ticket;
-            struct slice realm, username;
-        } key;
+        struct turn_ask key;
         struct turn_report report;
     };
 };

@@ -62,8 +62,10 @@ static void fake_free(struct user_store *s)
     ((struct fake *)(void *)s)->is_freed = true;
 }
 
-static bool find_fixed(uint8_t realm, struct slice name, struct turn_keys *out, void *ctx)
+static bool find_fixed(uint8_t realm, const struct turn_ask *ask, struct turn_keys *out,
+                       void *ctx)
 {
+    struct slice name = ask->username;
     (void)ctx;
     if (realm != 0 ||
         (!slice_eq(name, slice_str("fixed")) && !slice_eq(name, slice_str("1:fixed")))) {
@@ -143,7 +145,11 @@ static int teardown(void **state)
 static void find(struct bench *b, const char *name)
 {
     static turn_id ticket = 100;
-    user_chain_find(b->chain, ++ticket, slice_str("TANDBERG"), slice_str(name));
+    const struct turn_ask ask = {.ticket = ++ticket,
+                                 .realm = slice_str("TANDBERG"),
+                                 .username = slice_str(name),
+                                 .algorithm = STUN_ALGORITHM_MD5};
+    user_chain_find(b->chain, &ask);
     assert_true(b->n_answers == 0 || b->ticket <= ticket);
 }
 
@@ -199,7 +205,11 @@ static void stores_are_asked_in_turn_and_remembered(void **state)
 
 static void find_in(struct bench *b, const char *realm, const char *name)
 {
-    user_chain_find(b->chain, 1, slice_str(realm), slice_str(name));
+    const struct turn_ask ask = {.ticket = 1,
+                                 .realm = slice_str(realm),
+                                 .username = slice_str(name),
+                                 .algorithm = STUN_ALGORITHM_MD5};
+    user_chain_find(b->chain, &ask);
 }
 
 static void realms_have_their_own_users(void **state)
@@ -290,9 +300,9 @@ static void timed_names_belong_to_the_secrets(void **state)
     assert_int_equal(b->keys.until_ms, UINT64_MAX);
     name = slice_str(timed(60));
     for (size_t i = 0; i < 2; i++) {
-        assert_int_equal(
-            credential_key(&want[i], STUN_SHA1, b->secrets[i], name, slice_str("TANDBERG")),
-            OK);
+        const struct credential_maker maker = {.algorithm = STUN_ALGORITHM_MD5,
+                                               .secret = b->secrets[i]};
+        assert_int_equal(credential_key(&want[i], &maker, name, slice_str("TANDBERG")), OK);
         assert_memory_equal(want[i].b, b->keys.key[i].b, 16);
     }
     find(b, timed(0));

@@ -2,6 +2,8 @@
 #include <sqlite3.h>
 #include <unistd.h>
 
+#include "lib/stun/security.h"
+
 #include "run/user_sqlite.h"
 
 #include "tests/unit.h"
@@ -16,14 +18,18 @@ struct bench {
     uint64_t id;
     enum user_told what;
     size_t n;
+    char name[USER_NAME_MAX + 1];
     char value[USER_VALUES_MAX][USER_VALUE_MAX + 1];
 };
 
-static const struct stun_key key_1 = {
-    .b = {0x11, 0x22},
-      .len = 16
+static const struct user_file_keys keys_1 = {
+    .md5 = {.b = {0x11, 0x22}, .len = 16},
+    .sha256 = {.b = {0x33},       .len = 32},
 };
 #define KEY_1 "11220000000000000000000000000000"
+#define KEY_2 \
+    "33"      \
+    "00000000000000000000000000000000000000000000000000000000000000"
 
 static void on_answer(uint64_t id, const struct user_answer *a, void *ctx)
 {
@@ -32,6 +38,9 @@ static void on_answer(uint64_t id, const struct user_answer *a, void *ctx)
     b->id = id;
     b->what = a->what;
     b->n = a->n;
+    assert_true(a->name.len < sizeof b->name);
+    memcpy(b->name, a->name.len > 0 ? a->name.p : (const uint8_t *)"", a->name.len);
+    b->name[a->name.len] = 0;
     for (size_t i = 0; i < a->n; i++) {
         memcpy(b->value[i], a->value[i].p, a->value[i].len);
         b->value[i][a->value[i].len] = 0;
@@ -72,7 +81,7 @@ static int teardown(void **state)
 
 static void put(struct bench *b, const char *realm, const char *name)
 {
-    assert_int_equal(user_file_put_user(b->file, slice_str(realm), slice_str(name), &key_1),
+    assert_int_equal(user_file_put_user(b->file, slice_str(realm), slice_str(name), &keys_1),
                      OK);
 }
 
@@ -105,16 +114,81 @@ static void users_come_and_go(void **state)
     assert_int_equal(key_of(b, "alice"), 0);
     put(b, "TANDBERG", "alice");
     put(b, "elsewhere", "bob");
-    assert_int_equal(key_of(b, "alice"), 1);
+    assert_int_equal(key_of(b, "alice"), 2);
     assert_string_equal(b->value[0], KEY_1);
+    assert_string_equal(b->value[1], KEY_2);
     assert_int_equal(key_of(b, "bob"), 0);
-    assert_int_equal(ask_in(b, "elsewhere", USER_ASK_KEY, slice_str("bob")), 1);
+    assert_int_equal(ask_in(b, "elsewhere", USER_ASK_KEY, slice_str("bob")), 2);
     assert_int_equal(key_of(b, "Alice"), 0);
     assert_int_equal(key_of(b, ""), 0);
     struct slice realm = slice_str("TANDBERG");
     assert_int_equal(user_file_del_user(b->file, realm, slice_str("alice")), OK);
     assert_int_equal(user_file_del_user(b->file, realm, slice_str("alice")), ERR_NOTFOUND);
     assert_int_equal(key_of(b, "alice"), 0);
+}
+
+/* How many values whoever has this hash has. */
+static int by_hash(struct bench *b, const char *realm, const char *name)
+{
+    uint8_t hash[STUN_USERHASH_LEN];
+    assert_int_equal(stun_userhash(hash, slice_str(name), slice_str(realm)), OK);
+    const struct user_question q = {.id = 5,
+                                    .what = USER_ASK_BY_HASH,
+                                    .realm = slice_str(realm),
+                                    .userhash = slice_of(hash, sizeof hash)};
+    b->store->ask(b->store, &q);
+    return b->what == USER_TROUBLE ? -1 : (int)b->n;
+}
+
+static void users_are_found_by_their_hash(void **state)
+{
+    struct bench *b = *state;
+    put(b, "TANDBERG", "alice");
+    put(b, "elsewhere", "bob");
+    assert_int_equal(by_hash(b, "TANDBERG", "alice"), 2);
+    assert_string_equal(b->name, "alice");
+    assert_string_equal(b->value[1], KEY_2);
+    assert_int_equal(by_hash(b, "TANDBERG", "bob"), 0);
+    assert_int_equal(by_hash(b, "elsewhere", "alice"), 0);
+    assert_int_equal(user_file_del_user(b->file, slice_str("TANDBERG"), slice_str("alice")),
+                     OK);
+    assert_int_equal(by_hash(b, "TANDBERG", "alice"), 0);
+}
+
+static void run_sql(struct bench *b, const char *sql)
+{
+    sqlite3 *db;
+    assert_int_equal(sqlite3_open(b->path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+}
+
+/* A password that turnadmin changes must not go on working in its old SHA-256 form. */
+static void a_key_that_coturn_changed_stands_alone(void **state)
+{
+    struct bench *b = *state;
+    put(b, "TANDBERG", "alice");
+    run_sql(b, "UPDATE turnusers_lt SET hmackey = 'ff' WHERE name = 'alice'");
+    assert_int_equal(key_of(b, "alice"), 1);
+    assert_string_equal(b->value[0], "ff");
+    assert_int_equal(by_hash(b, "TANDBERG", "alice"), 0);
+    run_sql(b, "DELETE FROM turnusers_lt WHERE name = 'alice'");
+    assert_int_equal(key_of(b, "alice"), 0);
+    /* A file of coturn's alone, in which our table appears later. */
+    run_sql(b, "DROP TABLE causeway_users");
+    run_sql(b, "INSERT INTO turnusers_lt VALUES ('TANDBERG', 'carol', 'cc')");
+    b->store->free(b->store);
+    assert_int_equal(user_sqlite_new(&b->store, b->loop, &b->log, b->path), OK);
+    b->store->answer = on_answer;
+    b->store->ctx = b;
+    assert_int_equal(key_of(b, "carol"), 1);
+    assert_int_equal(by_hash(b, "TANDBERG", "carol"), 0);
+    struct user_file *again;
+    assert_int_equal(user_file_open(&again, b->path), OK);
+    user_file_close(again);
+    put(b, "TANDBERG", "carol");
+    assert_int_equal(key_of(b, "carol"), 2);
+    assert_int_equal(by_hash(b, "TANDBERG", "carol"), 2);
 }
 
 static void names_are_not_sql(void **state)
@@ -130,10 +204,10 @@ static void names_are_not_sql(void **state)
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         assert_int_equal(key_of(b, names[i]), 0);
         put(b, "TANDBERG", names[i]);
-        assert_int_equal(key_of(b, names[i]), 1);
+        assert_int_equal(key_of(b, names[i]), 2);
     }
     assert_int_equal(ask(b, USER_ASK_KEY, slice_of("alice\0x", 7)), 0);
-    assert_int_equal(key_of(b, "alice"), 1);
+    assert_int_equal(key_of(b, "alice"), 2);
 }
 
 static void count(struct slice value, void *ctx)
@@ -185,7 +259,7 @@ static void while_somebody_writes_questions_wait(void **state)
     loop_run(b->loop);
     assert_int_equal(b->n_answers, 2);
     assert_int_equal(sqlite3_close(writer), SQLITE_OK);
-    assert_int_equal(key_of(b, "alice"), 1);
+    assert_int_equal(key_of(b, "alice"), 2);
 }
 
 static void another_file_in_its_place_is_seen(void **state)
@@ -193,14 +267,14 @@ static void another_file_in_its_place_is_seen(void **state)
     struct bench *b = *state;
     struct user_file *other;
     put(b, "TANDBERG", "alice");
-    assert_int_equal(key_of(b, "alice"), 1);
+    assert_int_equal(key_of(b, "alice"), 2);
     assert_int_equal(user_file_open(&other, b->other), OK);
-    assert_int_equal(user_file_put_user(other, slice_str("TANDBERG"), slice_str("bob"), &key_1),
-                     OK);
+    assert_int_equal(
+        user_file_put_user(other, slice_str("TANDBERG"), slice_str("bob"), &keys_1), OK);
     user_file_close(other);
     assert_int_equal(rename(b->other, b->path), 0);
     assert_int_equal(key_of(b, "alice"), 0);
-    assert_int_equal(key_of(b, "bob"), 1);
+    assert_int_equal(key_of(b, "bob"), 2);
     assert_int_equal(unlink(b->path), 0);
     assert_int_equal(key_of(b, "bob"), -1);
     FILE *f = fopen(b->path, "w");
@@ -219,6 +293,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(users_come_and_go, setup, teardown),
+        cmocka_unit_test_setup_teardown(users_are_found_by_their_hash, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_key_that_coturn_changed_stands_alone, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(names_are_not_sql, setup, teardown),
         cmocka_unit_test_setup_teardown(secrets_are_bounded, setup, teardown),
         cmocka_unit_test_setup_teardown(while_somebody_writes_questions_wait, setup, teardown),

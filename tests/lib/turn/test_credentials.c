@@ -32,10 +32,18 @@ static void passwords_are_those_of_others(void **state)
             exact_free(room);
         }
         struct stun_key made, long_term;
-        assert_int_equal(credential_key(&made, vectors[i].hash, secret, name, realm), OK);
+        struct credential_maker maker = {
+            .hash = vectors[i].hash, .algorithm = STUN_ALGORITHM_MD5, .secret = secret};
+        assert_int_equal(credential_key(&made, &maker, name, realm), OK);
         assert_int_equal(stun_key_long_term(&long_term, name, realm, want), OK);
         assert_int_equal(made.len, MD5_LEN);
         assert_memory_equal(made.b, long_term.b, MD5_LEN);
+        maker.algorithm = STUN_ALGORITHM_SHA256;
+        assert_int_equal(credential_key(&made, &maker, name, realm), OK);
+        assert_int_equal(stun_key_made(&long_term, STUN_ALGORITHM_SHA256, name, realm, want),
+                         OK);
+        assert_int_equal(made.len, SHA256_LEN);
+        assert_memory_equal(made.b, long_term.b, SHA256_LEN);
     }
 }
 
