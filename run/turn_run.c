@@ -152,7 +152,8 @@ static void on_datagram(struct udp *u, const struct addr *from, const struct add
 {
     struct listener *l = ctx;
     struct turn_run *r = l->run;
-    struct turn_conn conn = {.client = *from,
+    struct turn_conn conn = {.realm = l->realm,
+                             .client = *from,
                              .local = *local,
                              .transport = TURN_UDP,
                              .dialect = &turn_dialect_rfc8656};
@@ -201,7 +202,7 @@ static int listen_all(struct turn_run *r)
     char text[ADDR_TEXT_MAX];
     for (size_t i = 0; i < r->cfg.n_listen; i++) {
         struct listener *l = &r->listeners[i];
-        *l = (struct listener){.run = r};
+        *l = (struct listener){.run = r, .realm = r->cfg.listen_realm[i]};
         if (listen_both(r, l, &r->cfg.listen[i])) {
             LOG(r->cfg.log, LOG_ERROR, "listen-failed",
                 LOG_S("addr", addr_text(&r->cfg.listen[i], text)),

@@ -126,6 +126,7 @@ void client_accepted(struct tcp *t, const struct addr *peer, void *ctx)
     c->seen_ms = c->begun_ms;
     c->id = ++r->last_client;
     c->conn = (struct turn_conn){.id = c->id,
+                                 .realm = l->realm,
                                  .client = *peer,
                                  .local = tcp_local(t),
                                  .transport = TURN_TCP,

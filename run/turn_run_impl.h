@@ -12,6 +12,7 @@
 struct listener {
     struct turn_run *run;
     struct addr at;
+    uint8_t realm;
     struct udp *udp;
     struct tcp_listener *tcp;
 };

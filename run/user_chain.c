@@ -361,7 +361,7 @@ void user_chain_find(struct user_chain *c, const struct turn_ask *ask)
         return;
     }
     size_t n;
-    const struct slice *secrets = c->cfg.secrets(&n, c->cfg.fixed_ctx);
+    const struct slice *secrets = c->cfg.secrets(l->realm, &n, c->cfg.fixed_ctx);
     l->what = USER_ASK_SECRETS;
     for (size_t i = 0; i < n; i++) {
         add_secret(c, l, secrets[i]);

@@ -19,9 +19,8 @@ struct user_chain_config {
      * of them. */
     bool (*find_fixed)(uint8_t realm, const struct turn_ask *ask, struct turn_keys *out,
                        void *ctx);
-    /* The configuration's shared secrets (TURN REST), for every realm; *n at most
-     * USER_VALUES_MAX. */
-    const struct slice *(*secrets)(size_t *n, void *ctx);
+    /* The configuration's shared secrets (TURN REST); *n at most USER_VALUES_MAX. */
+    const struct slice *(*secrets)(uint8_t realm, size_t *n, void *ctx);
     void *fixed_ctx;
     bool sha1, sha256;   /* HMACs that TURN REST passwords may be made with */
     bool strict_expiry;  /* also ends what an expired name allocated before */

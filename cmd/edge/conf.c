@@ -7,6 +7,7 @@
 #include "cmd/edge/doors.h"
 #include "cmd/edge/limits.h"
 #include "cmd/edge/own.h"
+#include "cmd/edge/realms.h"
 #include "cmd/edge/users.h"
 
 static const struct conf_option options[] = {
@@ -317,13 +318,22 @@ static const struct conf_option options[] = {
      .choices = "error|warn|info|debug",
      .preset = "info",
      .help = "the least that is logged"},
-    {.name = NULL                                                                          },
+    {.name = NULL  },
+};
+
+static const struct conf_section sections[] = {
+    {.kind = "realm",
+     .options = realm_options,
+     .max = TURN_REALMS_MAX - 1,
+     .help = "a realm of its own, beside the default one of the option realm"},
+    {.kind = NULL},
 };
 
 const struct conf_program edge_program = {
     .name = "causeway-edge",
     .summary = "TURN server with TCP relays (RFC 8656, RFC 6062)",
     .options = options,
+    .sections = sections,
 };
 
 bool edge_conf_add_own(struct edge_conf *e, const struct addr *a)
@@ -520,7 +530,7 @@ bool edge_conf_read(struct edge_conf *e, struct conf *c)
            read_control(e, c) && read_metrics(e, c) && read_rights(e, c) &&
            read_nets(c, "peer-allow", e->policy.allow, &e->policy.n_allow) &&
            read_nets(c, "peer-deny", e->policy.deny, &e->policy.n_deny) && read_tls(e, c) &&
-           doors_read(e, c) && users_read(e, c);
+           realms_read(e, c) && doors_read(e, c) && users_read(e, c);
 }
 
 bool edge_conf_valid(struct conf *c)
@@ -535,6 +545,16 @@ void edge_conf_done(struct edge_conf *e)
 {
     tls_context_free(e->tls);
     users_done(e);
+}
+
+bool edge_conf_same_realms(const struct edge_conf *a, const struct edge_conf *b)
+{
+    const struct turn_config *x = &a->run.server, *y = &b->run.server;
+    bool same = x->n_realms == y->n_realms;
+    for (size_t i = 0; i < x->n_realms && same; i++) {
+        same = slice_eq(x->realms[i], y->realms[i]);
+    }
+    return same;
 }
 
 void edge_conf_take(struct edge_conf *e, struct edge_conf *fresh)

@@ -26,6 +26,12 @@ struct edge_user {
     uint8_t hash[STUN_USERHASH_LEN];
 };
 
+struct edge_secrets { /* of TURN REST */
+    uint8_t *bytes[USER_VALUES_MAX];
+    struct slice value[USER_VALUES_MAX];
+    size_t n;
+};
+
 struct edge_conf {
     struct turn_run_config run; /* points into this struct and, for texts, into the options */
     struct turn_policy policy;
@@ -35,10 +41,8 @@ struct edge_conf {
     struct log log;
     struct edge_user *users; /* sorted by realm and name */
     size_t n_users;
-    const struct edge_user **by_hash;       /* the same, sorted by hash */
-    uint8_t *secret_bytes[USER_VALUES_MAX]; /* of TURN REST */
-    struct slice secrets[USER_VALUES_MAX];
-    size_t n_secrets;
+    const struct edge_user **by_hash; /* the same, sorted by hash */
+    struct edge_secrets secrets[TURN_REALMS_MAX];
     struct user_chain_config chain;
     char *userdb, *postgres, *redis; /* NULL: none */
     const char *control;             /* in the options; NULL: none */
@@ -57,5 +61,7 @@ bool edge_conf_read(struct edge_conf *e, struct conf *c);
 /* For conf_load: reads everything and forgets it. */
 bool edge_conf_valid(struct conf *c);
 void edge_conf_done(struct edge_conf *e);
+/* Are the realms the same? Then a reload may bring other users. */
+bool edge_conf_same_realms(const struct edge_conf *a, const struct edge_conf *b);
 /* A reload: moves what may change while the server runs from `fresh` into `e`. */
 void edge_conf_take(struct edge_conf *e, struct edge_conf *fresh);

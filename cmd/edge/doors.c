@@ -1,31 +1,52 @@
 /* Where clients come in: addresses, proxies before us, the web server beside us. */
 #include "cmd/edge/doors.h"
 
+#include "lib/base/text.h"
+
 #include "cmd/edge/own.h"
 
 enum {
     NAME_MAX_BYTES = 253 /* RFC 1035 */
 };
 
-bool doors_read_listen(struct edge_conf *e, struct conf *c)
+static bool add_listen(struct edge_conf *e, uint8_t realm, struct conf *c, size_t n)
 {
-    bool any = false;
-    e->run.n_listen = conf_count(c, "listen");
-    if (e->run.n_listen > TURN_LISTEN_MAX) {
-        conf_fail(c, "listen", TURN_LISTEN_MAX, "at most %d addresses", TURN_LISTEN_MAX);
-        return false;
-    }
-    for (size_t i = 0; i < e->run.n_listen; i++) {
-        struct addr a = conf_addr(c, "listen", i);
-        e->run.listen[i] = a;
-        any = any || addr_is_any(&a);
-        if (!addr_is_any(&a) && !edge_conf_add_own(e, &a)) {
+    struct turn_run_config *r = &e->run;
+    struct addr a = conf_addr(c, "listen", n);
+    for (size_t i = 0; i < r->n_listen; i++) {
+        if (a.port != 0 && addr_eq(&r->listen[i], &a)) {
+            conf_fail(c, "listen", n, "is there twice");
             return false;
         }
     }
-    e->policy.own_loopback = any;
+    if (r->n_listen == TURN_LISTEN_MAX) {
+        conf_fail(c, "listen", n, "at most %d addresses", TURN_LISTEN_MAX);
+        return false;
+    }
+    r->listen[r->n_listen] = a;
+    r->listen_realm[r->n_listen++] = realm;
+    if (addr_is_any(&a)) {
+        e->policy.own_loopback = true;
+    } else if (!edge_conf_add_own(e, &a)) {
+        conf_fail(c, "listen", n, "too many addresses of our own");
+        return false;
+    }
+    return true;
+}
+
+bool doors_read_listen(struct edge_conf *e, struct conf *c)
+{
+    struct conf *from = c;
+    for (size_t realm = 0; from; realm++) {
+        for (size_t i = 0; i < conf_count(from, "listen"); i++) {
+            if (!add_listen(e, (uint8_t)realm, from, i)) {
+                return false;
+            }
+        }
+        from = conf_section(c, "realm", realm);
+    }
     /* A wildcard listener is on every address of the machine. */
-    if (any && !own_add_all(e)) {
+    if (e->policy.own_loopback && !own_add_all(e)) {
         conf_fail(c, "listen", 0, "this machine has too many addresses (at most %d): name them",
                   TURN_OWN_MAX);
         return false;
@@ -111,17 +132,42 @@ static bool add_name(struct edge_conf *e, struct conf *c, const char *key, size_
         conf_fail(c, key, n, "at most %d names, in all", EDGE_NAMES_MAX);
         return false;
     }
+    for (size_t i = 0; i < e->run.n_names; i++) {
+        if (text_is(slice_str(name), e->names[i].name)) {
+            conf_fail(c, key, n, "is there twice");
+            return false;
+        }
+    }
     e->names[e->run.n_names++] = (struct turn_name){.name = name};
     e->run.names = e->names;
     return true;
 }
 
-bool doors_read(struct edge_conf *e, struct conf *c)
+static bool read_names(struct edge_conf *e, struct conf *c)
 {
     for (size_t i = 0; i < conf_count(c, "tls-name"); i++) {
         if (!add_name(e, c, "tls-name", i)) {
             return false;
         }
     }
-    return read_proxies(e, c) && read_web(e, c);
+    for (size_t i = 0; i < conf_sections(c, "realm"); i++) {
+        struct conf *section = conf_section(c, "realm", i);
+        for (size_t j = 0; j < conf_count(section, "sni"); j++) {
+            if (!e->run.tls) {
+                conf_fail(section, "sni", j, "needs tls-cert and tls-key");
+                return false;
+            }
+            if (!add_name(e, section, "sni", j)) {
+                return false;
+            }
+            e->names[e->run.n_names - 1].realm = (uint8_t)(i + 1);
+            e->names[e->run.n_names - 1].has_realm = true;
+        }
+    }
+    return true;
+}
+
+bool doors_read(struct edge_conf *e, struct conf *c)
+{
+    return read_names(e, c) && read_proxies(e, c) && read_web(e, c);
 }

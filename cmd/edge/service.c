@@ -76,8 +76,8 @@ static void on_interrupt(int signo, void *ctx)
     loop_stop(s->loop);
 }
 
-/* Names what is new in the file and needs a restart. Secrets are forgotten once they are in use:
- * whether one has changed cannot be told. */
+/* Names what is new in the file and needs a restart. Secrets are forgotten once they are in
+ * use: whether one has changed cannot be told. */
 static void warn_fixed(const struct service *s, const struct conf *fresh)
 {
     for (const struct conf_option *o = edge_program.options; o->name; o++) {
@@ -118,6 +118,11 @@ static char *reload(void *ctx)
     daemon_notify("RELOADING=1");
     bool ok = conf_load(&options, &program, s->argc, s->argv, NULL) == CONF_RUN &&
               edge_conf_read(&fresh, options);
+    if (ok && !edge_conf_same_realms(&s->conf, &fresh)) {
+        /* Users' keys are made for their realm: with other ones nobody could sign. */
+        fprintf(program.complaints, "realms change with a restart only\n");
+        ok = false;
+    }
     (void)fclose(program.complaints);
     if (ok) {
         warn_fixed(s, options);

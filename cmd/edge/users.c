@@ -84,11 +84,14 @@ static bool find_fixed(uint8_t realm, const struct turn_ask *ask, struct turn_ke
     return true;
 }
 
-static const struct slice *secrets_of(size_t *n, void *ctx)
+/* A realm without any of its own has those of the default one. */
+static const struct slice *secrets_of(uint8_t realm, size_t *n, void *ctx)
 {
     const struct users *all = ctx;
-    *n = all->conf->n_secrets;
-    return all->conf->secrets;
+    const struct edge_secrets *own = &all->conf->secrets[realm];
+    const struct edge_secrets *s = own->n > 0 ? own : &all->conf->secrets[0];
+    *n = s->n;
+    return s->value;
 }
 
 /* Of a password, or of 0x and a key in hexadecimal as coturn writes it. */
@@ -107,7 +110,8 @@ static int make_keys(struct edge_user *u, struct slice realm, struct slice passw
 }
 
 /* NULL, or what is wrong with this user. */
-static const char *add(struct edge_conf *e, struct slice name, struct slice password)
+static const char *add(struct edge_conf *e, uint8_t realm, struct slice name,
+                       struct slice password)
 {
     if (name.len == 0 || password.len == 0) {
         return "needs a name and a password, NAME:PASSWORD";
@@ -124,7 +128,7 @@ static const char *add(struct edge_conf *e, struct slice name, struct slice pass
     }
     e->users = more;
     struct edge_user *u = &e->users[e->n_users];
-    *u = (struct edge_user){.name = malloc(name.len), .name_len = name.len};
+    *u = (struct edge_user){.realm = realm, .name = malloc(name.len), .name_len = name.len};
     if (!u->name) {
         return "out of memory";
     }
@@ -135,17 +139,17 @@ static const char *add(struct edge_conf *e, struct slice name, struct slice pass
                : NULL;
 }
 
-static const char *add_line(struct edge_conf *e, const char *text)
+static const char *add_line(struct edge_conf *e, uint8_t realm, const char *text)
 {
     struct slice password = text_trim(slice_str(text));
     if (password.len == 0 || password.p[0] == '#') {
         return NULL;
     }
     struct slice name = text_split(&password, ':');
-    return add(e, name, password);
+    return add(e, realm, name, password);
 }
 
-static bool read_file(struct edge_conf *e, struct conf *c, const char *path)
+static bool read_file(struct edge_conf *e, uint8_t realm, struct conf *c, const char *path)
 {
     char line[LINE_MAX_BYTES];
     FILE *f = fopen(path, "r");
@@ -156,7 +160,7 @@ static bool read_file(struct edge_conf *e, struct conf *c, const char *path)
     }
     for (size_t n = 1; !wrong && fgets(line, sizeof line, f); n++) {
         bool is_cut = strlen(line) == sizeof line - 1 && line[sizeof line - 2] != '\n';
-        wrong = is_cut ? "line is too long" : add_line(e, line);
+        wrong = is_cut ? "line is too long" : add_line(e, realm, line);
         if (wrong) {
             conf_fail(c, "user-file", 0, "%s:%zu: %s", path, n, wrong);
         }
@@ -171,12 +175,9 @@ static bool read_file(struct edge_conf *e, struct conf *c, const char *path)
 }
 
 /* Copies: the options are wiped after the start. */
-static bool read_secrets(struct edge_conf *e, struct conf *c)
+static bool read_secrets(struct edge_secrets *to, struct conf *c)
 {
-    size_t n = conf_count(c, "secret"), hash = conf_choice(c, "secret-hash");
-    e->chain.sha1 = hash != 1;
-    e->chain.sha256 = hash != 0;
-    e->chain.strict_expiry = conf_bool(c, "strict-expiry");
+    size_t n = conf_count(c, "secret");
     if (n > USER_VALUES_MAX) {
         conf_fail(c, "secret", USER_VALUES_MAX, "at most %d secrets", USER_VALUES_MAX);
         return false;
@@ -194,9 +195,9 @@ static bool read_secrets(struct edge_conf *e, struct conf *c)
             return false;
         }
         memcpy(copy, s.p, s.len);
-        e->secret_bytes[i] = copy;
-        e->secrets[i] = slice_of(copy, s.len);
-        e->n_secrets = i + 1;
+        to->bytes[i] = copy;
+        to->value[i] = slice_of(copy, s.len);
+        to->n = i + 1;
     }
     return true;
 }
@@ -273,6 +274,16 @@ static bool index_users(struct edge_conf *e, struct conf *c)
     return true;
 }
 
+static bool has_secret(const struct edge_conf *e)
+{
+    for (size_t i = 0; i < TURN_REALMS_MAX; i++) {
+        if (e->secrets[i].n > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Can each user sign with a key that SHA-256 made? A database may know keys of MD5 only. */
 static bool all_know_sha256(const struct edge_conf *e)
 {
@@ -305,7 +316,7 @@ static bool read_algorithms(struct edge_conf *e, struct conf *c)
         s->algorithms[s->n_algorithms++] = STUN_ALGORITHM_MD5;
     }
     s->anonymity = conf_bool(c, "userhash");
-    if (s->anonymity && (e->postgres || e->redis || e->n_secrets > 0)) {
+    if (s->anonymity && (e->postgres || e->redis || has_secret(e))) {
         conf_fail(
             c, "userhash", 0,
             "cannot be on with secret, postgres or redis: nobody is found by a hash there");
@@ -314,30 +325,50 @@ static bool read_algorithms(struct edge_conf *e, struct conf *c)
     return true;
 }
 
-bool users_read(struct edge_conf *e, struct conf *c)
+/* The users and secrets of one realm: of the options, or of its section. */
+static bool read_realm(struct edge_conf *e, uint8_t realm, struct conf *c)
 {
-    e->chain.cache_s = (uint32_t)conf_number(c, "user-cache");
-    if (!read_secrets(e, c) || !read_databases(e, c)) {
+    size_t before = e->n_users;
+    if (!read_secrets(&e->secrets[realm], c)) {
         return false;
     }
     for (size_t i = 0; i < conf_count(c, "user"); i++) {
         struct slice name, password;
         conf_pair(c, "user", i, &name, &password);
-        const char *wrong = add(e, name, password);
+        const char *wrong = add(e, realm, name, password);
         if (wrong) {
             conf_fail(c, "user", i, "%s", wrong);
             return false;
         }
     }
     const char *path = conf_text(c, "user-file", 0);
-    if (path && !read_file(e, c, path)) {
+    if (path && !read_file(e, realm, c, path)) {
         return false;
     }
-    if (e->n_users == 0 && e->n_secrets == 0 && !has_database(e)) {
+    if (e->n_users == before && e->secrets[realm].n == 0 && e->secrets[0].n == 0 &&
+        !has_database(e)) {
         conf_fail(c, "user", 0,
                   "nobody could allocate: give a user, a user-file, "
                   "a secret or a database");
         return false;
+    }
+    return true;
+}
+
+bool users_read(struct edge_conf *e, struct conf *c)
+{
+    size_t hash = conf_choice(c, "secret-hash");
+    e->chain.sha1 = hash != 1;
+    e->chain.sha256 = hash != 0;
+    e->chain.strict_expiry = conf_bool(c, "strict-expiry");
+    e->chain.cache_s = (uint32_t)conf_number(c, "user-cache");
+    if (!read_databases(e, c) || !read_realm(e, 0, c)) {
+        return false;
+    }
+    for (uint8_t i = 1; i < e->run.server.n_realms; i++) {
+        if (!read_realm(e, i, conf_section(c, "realm", i - 1u))) {
+            return false;
+        }
     }
     if (!read_algorithms(e, c)) {
         return false;
@@ -356,11 +387,14 @@ void users_done(struct edge_conf *e)
     e->users = NULL;
     e->by_hash = NULL;
     e->n_users = 0;
-    for (size_t i = 0; i < e->n_secrets; i++) {
-        secret_wipe(e->secret_bytes[i], e->secrets[i].len);
-        free(e->secret_bytes[i]);
+    for (size_t i = 0; i < TURN_REALMS_MAX; i++) {
+        struct edge_secrets *s = &e->secrets[i];
+        for (size_t j = 0; j < s->n; j++) {
+            secret_wipe(s->bytes[j], s->value[j].len);
+            free(s->bytes[j]);
+        }
+        s->n = 0;
     }
-    e->n_secrets = 0;
     char **texts[] = {&e->userdb, &e->postgres, &e->redis};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         if (*texts[i]) {
@@ -380,12 +414,8 @@ void users_take(struct edge_conf *e, struct edge_conf *fresh)
     fresh->by_hash = old.by_hash;
     fresh->users = old.users;
     fresh->n_users = old.n_users;
-    memcpy(e->secret_bytes, fresh->secret_bytes, sizeof e->secret_bytes);
     memcpy(e->secrets, fresh->secrets, sizeof e->secrets);
-    e->n_secrets = fresh->n_secrets;
-    memcpy(fresh->secret_bytes, old.secret_bytes, sizeof old.secret_bytes);
     memcpy(fresh->secrets, old.secrets, sizeof old.secrets);
-    fresh->n_secrets = old.n_secrets;
 }
 
 static void find_keys(const struct turn_ask *ask, void *ctx)

@@ -76,9 +76,10 @@ static bool find_fixed(uint8_t realm, const struct turn_ask *ask, struct turn_ke
     return true;
 }
 
-static const struct slice *secrets(size_t *n, void *ctx)
+static const struct slice *secrets(uint8_t realm, size_t *n, void *ctx)
 {
     const struct bench *b = ctx;
+    (void)realm;
     *n = b->n_secrets;
     return b->secrets;
 }
