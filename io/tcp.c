@@ -299,6 +299,7 @@ struct addr tcp_peer(const struct tcp *t)
 bool tcp_read_raw(struct tcp *t, uint8_t *to, size_t room, size_t *n)
 {
     ssize_t got;
+    room = t->read_max && t->read_max < room ? t->read_max : room;
     do {
         got = read(t->fd, to, room);
     } while (got < 0 && errno == EINTR);
@@ -446,6 +447,7 @@ static void ready(int events, void *ctx)
         events = LOOP_WRITE;
     }
     if (t->pipe) {
+        t->is_readable |= (events & LOOP_READ) != 0;
         tcp_pipe_event(t->pipe);
         return;
     }

@@ -94,5 +94,16 @@ struct tcp_pipe_count {
 };
 MUST_USE int tcp_pipe_new(struct tcp_pipe **out, struct tcp *a, struct tcp *b,
                           void (*done)(struct tcp_pipe *p, void *ctx), void *ctx);
+/* How fast a pipe may go. Bytes that have to wait stay with their sender. */
+struct tcp_pipe_limit {
+    /* Bytes that may be read from `a`, or else from `b`, now; 0: not before `again_ms`. Asked
+     * only when there is something to read. */
+    size_t (*room)(bool from_a, uint64_t *again_ms, void *ctx);
+    /* So many were read; over TLS up to a record more than there was room for. */
+    void (*took)(bool from_a, size_t n, void *ctx);
+    void *ctx;
+};
+/* Before the loop goes on after tcp_pipe_new. ERR_NOMEM: the pipe is as it was. */
+MUST_USE int tcp_pipe_set_limit(struct tcp_pipe *p, const struct tcp_pipe_limit *limit);
 struct tcp_pipe_count tcp_pipe_count(const struct tcp_pipe *p);
 void tcp_pipe_close(struct tcp_pipe *p); /* frees it and both streams; `done` is not called */

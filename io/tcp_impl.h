@@ -31,6 +31,8 @@ struct tcp {
     bool failed;   /* `sys_errno` says why; `closed` is due */
     bool dead;     /* freed once the loop is back */
     int sys_errno;
+    size_t read_max;  /* bytes of one read; 0: what there is room for */
+    bool is_readable; /* so the loop said, and nobody has read since; for a pipe */
     uint8_t *in; /* TCP_IN_CAP bytes while something is held, else NULL */
     size_t in_len;
     uint8_t *out; /* the queue: out_len bytes from out_at */

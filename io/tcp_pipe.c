@@ -10,6 +10,9 @@ struct tcp_pipe {
     struct tcp_pipe_count count;
     struct loop_task later;
     bool over;
+    struct tcp_pipe_limit limit; /* `room` NULL: none */
+    struct loop_timer *timer;    /* with a limit */
+    uint64_t wait_ms[2];         /* not read before, `a` and `b`; 0: they may be */
     void (*done)(struct tcp_pipe *p, void *ctx);
     void *ctx;
 };
@@ -21,24 +24,64 @@ static bool can_read(const struct tcp *from, const struct tcp *to)
            to->out_len == 0 && !to->connecting && !from->connecting;
 }
 
+static bool waits(const struct tcp_pipe *p, const struct tcp *from)
+{
+    return p->wait_ms[from == p->b] != 0;
+}
+
 int tcp_pipe_wants(const struct tcp_pipe *p, const struct tcp *t)
 {
     const struct tcp *other = t == p->a ? p->b : p->a;
     if (p->broken) {
-        return LOOP_WRITE; /* asked of the other side only: see drain */
+        /* Asked of the other side only: see drain. */
+        return waits(p, p->broken) && other->out_len == 0 && t->out_len == 0 ? 0 : LOOP_WRITE;
     }
     bool writes = t->out_len > 0 || other->in_len > 0;
-    return (can_read(t, other) ? LOOP_READ : 0) | (writes ? LOOP_WRITE : 0);
+    return (can_read(t, other) && !waits(p, t) ? LOOP_READ : 0) | (writes ? LOOP_WRITE : 0);
 }
 
-static void pass(struct tcp *from, struct tcp *to, uint64_t *count)
+static void set_timer(struct tcp_pipe *p)
+{
+    uint64_t a = p->wait_ms[0] ? p->wait_ms[0] : UINT64_MAX;
+    uint64_t b = p->wait_ms[1] ? p->wait_ms[1] : UINT64_MAX;
+    loop_timer_at(p->timer, a < b ? a : b);
+}
+
+/* One read within the limit. `is_last`: from a stream that broke. The loop says nothing more
+ * about it, and all of a TLS record must be read, or it looks like the end. */
+static bool read_once(struct tcp_pipe *p, struct tcp *from, struct slice *all, bool is_last)
+{
+    bool is_a = from == p->a;
+    uint64_t again_ms = 0;
+    if (!p->limit.room) {
+        return tcp_read_once(from, all);
+    }
+    if (waits(p, from) || (!is_last && !from->is_readable)) {
+        return false;
+    }
+    size_t room = p->limit.room(is_a, &again_ms, p->limit.ctx);
+    if (room == 0) {
+        p->wait_ms[!is_a] = again_ms;
+        set_timer(p);
+        return false;
+    }
+    from->is_readable = false;
+    from->read_max = is_last && from->filter ? 0 : room;
+    bool fresh = tcp_read_once(from, all);
+    if (fresh) {
+        p->limit.took(is_a, all->len, p->limit.ctx);
+    }
+    return fresh;
+}
+
+static void pass(struct tcp_pipe *p, struct tcp *from, struct tcp *to, uint64_t *count)
 {
     if (from->connecting || to->connecting || from->failed || to->failed) {
         return;
     }
     tcp_flush(to);
     struct slice all = slice_of(from->in, from->in_len);
-    bool fresh = can_read(from, to) && tcp_read_once(from, &all);
+    bool fresh = can_read(from, to) && read_once(p, from, &all, false);
     if (to->out_len > 0 || to->failed) {
         return;
     }
@@ -63,6 +106,8 @@ static void bury(void *ctx)
 static void end(struct tcp_pipe *p)
 {
     p->over = true;
+    loop_timer_free(p->timer);
+    p->timer = NULL;
     loop_task_disarm(&p->later);
     p->later.fn = bury;
     loop_task_arm(p->a->loop, &p->later);
@@ -101,8 +146,12 @@ static void drain(struct tcp_pipe *p)
     if (to->out_len > 0 && !to->failed) {
         return;
     }
-    if (to->failed || (all.len == 0 && !tcp_read_once(from, &all))) {
+    bool has = all.len > 0 || to->failed || read_once(p, from, &all, true);
+    if (to->failed || (!has && !waits(p, from))) {
         finish_after(p, from, to);
+        return;
+    }
+    if (!has) {
         return;
     }
     size_t sent;
@@ -117,8 +166,8 @@ void tcp_pipe_event(struct tcp_pipe *p)
         return;
     }
     if (!p->broken) {
-        pass(p->a, p->b, &p->count.a_to_b);
-        pass(p->b, p->a, &p->count.b_to_a);
+        pass(p, p->a, p->b, &p->count.a_to_b);
+        pass(p, p->b, p->a, &p->count.b_to_a);
         p->broken = p->a->failed ? p->a : p->b->failed ? p->b : NULL;
     }
     if (p->broken) {
@@ -155,6 +204,34 @@ int tcp_pipe_new(struct tcp_pipe **out, struct tcp *a, struct tcp *b,
     tcp_watch(a);
     tcp_watch(b);
     loop_task_arm(a->loop, &p->later);
+    return OK;
+}
+
+static void on_timer(void *ctx)
+{
+    struct tcp_pipe *p = ctx;
+    uint64_t now_ms = loop_now_ms(p->a->loop);
+    for (size_t i = 0; i < 2; i++) {
+        p->wait_ms[i] = p->wait_ms[i] > now_ms ? p->wait_ms[i] : 0;
+    }
+    set_timer(p);
+    tcp_pipe_event(p);
+}
+
+int tcp_pipe_set_limit(struct tcp_pipe *p, const struct tcp_pipe_limit *limit)
+{
+    int err = loop_timer_new(&p->timer, p->a->loop, on_timer, p);
+    if (err) {
+        p->timer = NULL;
+        return err;
+    }
+    p->limit = *limit;
+    if (p->a->in_len > 0) { /* what they hold goes over first, and counts */
+        limit->took(true, p->a->in_len, limit->ctx);
+    }
+    if (p->b->in_len > 0) {
+        limit->took(false, p->b->in_len, limit->ctx);
+    }
     return OK;
 }
 

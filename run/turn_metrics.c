@@ -89,6 +89,17 @@ static void put_traffic(struct wr *w, const struct turn_run *run)
             "Datagrams dropped because a client's TCP connection was full.", n.dropped);
 }
 
+static void put_held_back(struct wr *w, const struct turn_stats *s)
+{
+    static const char name[] = "bandwidth_used_up_total";
+    put_head(w, name, "counter", "How often something had to wait, or was dropped, for it.");
+    put_value(w, name, "{of=\"allocation\"}", s->held_back[TURN_BANDWIDTH_ALLOC]);
+    put_value(w, name, "{of=\"user\"}", s->held_back[TURN_BANDWIDTH_USER]);
+    put_value(w, name, "{of=\"all\"}", s->held_back[TURN_BANDWIDTH_ALL]);
+    put_one(w, "bandwidth_dropped_packets_total", "counter",
+            "Datagrams dropped because a bandwidth was used up.", s->packets_held_back);
+}
+
 static void write_metrics(struct wr *w, void *ctx)
 {
     const struct turn_metrics *m = ctx;
@@ -118,6 +129,7 @@ static void write_metrics(struct wr *w, void *ctx)
     put_answers(w, m->run);
     put_refusals(w, m->run);
     put_traffic(w, m->run);
+    put_held_back(w, &s);
 }
 
 int turn_metrics_new(struct turn_metrics **out, struct loop *l, struct turn_run *run,

@@ -183,12 +183,40 @@ static void on_pipe_done(struct tcp_pipe *pipe, void *ctx)
     link_ended(p);
 }
 
+static size_t link_room(bool from_client, uint64_t *again_ms, void *ctx)
+{
+    struct peer_link *p = ctx;
+    struct turn_run *r = p->run;
+    size_t room =
+        turn_server_tcp_room(r->core, loop_now_ms(r->loop), p->id, from_client, again_ms);
+    run_actions(r); /* it may have something to report */
+    return room;
+}
+
+static void link_took(bool from_client, size_t n, void *ctx)
+{
+    struct peer_link *p = ctx;
+    turn_server_tcp_took(p->run->core, loop_now_ms(p->run->loop), p->id, from_client, n);
+}
+
+/* False: there is no memory. */
+static bool link_limit(struct peer_link *p)
+{
+    const struct tcp_pipe_limit limit = {.room = link_room, .took = link_took, .ctx = p};
+    return !turn_config_is_limited(&p->run->cfg.server) ||
+           tcp_pipe_set_limit(p->pipe, &limit) == OK;
+}
+
 void peer_pipe(struct turn_run *r, const struct turn_action *a)
 {
     struct client *c = client_find(r, a->conn);
     struct peer_link *p = peer_find(r, a->peer_conn);
     if (c && p && tcp_pipe_new(&p->pipe, c->tcp, p->tcp, on_pipe_done, p) == OK) {
         client_free(c);
+        if (!link_limit(p)) {
+            turn_server_tcp_closed(r->core, loop_now_ms(r->loop), a->peer_conn);
+            peer_close(p);
+        }
         return;
     }
     /* The client has gone, or there is no memory: the peer learns it by its connection's end.

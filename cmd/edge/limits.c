@@ -1,6 +1,8 @@
 /* How many and how often: the options that end in a number. */
 #include "cmd/edge/limits.h"
 
+#include "lib/base/text.h"
+
 enum {
     LIFETIME_DEFAULT_S = 600 /* RFC 8656 3.2 */
 };
@@ -17,6 +19,57 @@ static void read_tcp(struct turn_tcp_quota *q, const struct conf *c)
     q->unbound_per_user = number(c, "max-unbound-per-user");
     q->connects_per_s = number(c, "max-connects");
     q->is_passive = !conf_bool(c, "tcp-connect");
+}
+
+enum {
+    BURST_MIN = 65536, /* bytes: a datagram fits */
+    BURST_SHARE = 4    /* a quarter of a second's */
+};
+
+/* "500" and "500k" are 500,000 bits a second. */
+static bool parse_bandwidth(struct slice s, struct bandwidth *out)
+{
+    static const struct {
+        char unit;
+        uint64_t bits;
+    } units[] = {
+        {'k', 1000      },
+        {'M', 1000000   },
+        {'G', 1000000000},
+    };
+    uint64_t n, bits = 1000;
+    for (size_t i = 0; s.len > 1 && i < sizeof units / sizeof *units; i++) {
+        if (s.p[s.len - 1] == units[i].unit) {
+            bits = units[i].bits;
+            s.len--;
+            break;
+        }
+    }
+    if (text_u64(s, BANDWIDTH_MAX * 8 / bits, &n)) {
+        return false;
+    }
+    out->bytes_per_s = n * bits / 8;
+    uint64_t burst = out->bytes_per_s / BURST_SHARE;
+    out->burst = (uint32_t)(burst < BURST_MIN    ? BURST_MIN
+                            : burst > UINT32_MAX ? UINT32_MAX
+                                                 : burst);
+    return true;
+}
+
+static bool read_bandwidth(struct turn_config *s, struct conf *c)
+{
+    static const char *const names[TURN_BANDWIDTHS] = {
+        [TURN_BANDWIDTH_ALLOC] = "max-bandwidth-per-allocation",
+        [TURN_BANDWIDTH_USER] = "max-bandwidth-per-user",
+        [TURN_BANDWIDTH_ALL] = "max-bandwidth",
+    };
+    for (size_t i = 0; i < TURN_BANDWIDTHS; i++) {
+        if (!parse_bandwidth(slice_str(conf_text(c, names[i], 0)), &s->bandwidth[i])) {
+            conf_fail(c, names[i], 0, "must be a number of kbit/s, or one with k, M or G");
+            return false;
+        }
+    }
+    return true;
 }
 
 bool limits_read(struct edge_conf *e, struct conf *c)
@@ -48,5 +101,5 @@ bool limits_read(struct edge_conf *e, struct conf *c)
         conf_fail(c, "realm", 0, "must have 1 to 128 bytes");
         return false;
     }
-    return true;
+    return read_bandwidth(s, c);
 }

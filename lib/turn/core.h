@@ -58,6 +58,10 @@ struct number_key {
     uint8_t b[8 + 2];
 };
 
+struct flow { /* flow.c */
+    struct bucket to_peer, to_client;
+};
+
 struct user { /* quota.c */
     struct slot slot;
     struct map_link by_name;
@@ -68,6 +72,7 @@ struct user { /* quota.c */
     size_t name_len;
     uint32_t n_allocs; /* relays, and ports kept */
     uint32_t n_peers, n_unbound;
+    struct flow flow;
 };
 
 enum relay_state {
@@ -108,6 +113,8 @@ struct alloc { /* alloc.c */
     uint64_t to_peers, to_client; /* bytes */
     uint8_t icmp_owed;            /* how many datagrams may still be answered by ICMP */
     uint64_t begun_ms;            /* when its port was open */
+    struct flow flow;
+    uint64_t flow_report_ms; /* not again before */
 };
 
 struct perm { /* perm.c */
@@ -185,6 +192,7 @@ struct turn_server {
     uint64_t now_ms;          /* of the input being handled */
     struct turn_stats stats;
     struct rates answers_by_prefix, failures_by_prefix, connects_by_user;
+    struct flow flow; /* of all */
     uint64_t answers[ANSWER_METHODS][ANSWER_CODES];
     bool is_draining;
 };
@@ -261,6 +269,10 @@ bool quota_pass_answer(struct turn_server *s, const struct addr *client);
 /* False: there were too many wrong passwords from around there in this second. */
 bool quota_may_try(const struct turn_server *s, const struct addr *client);
 void quota_count_failure(struct turn_server *s, const struct addr *client);
+
+/* flow.c */
+/* Takes a datagram's bytes out of what may be relayed now; false: it must not go out. */
+bool flow_pass(struct turn_server *s, struct alloc *a, bool is_to_peer, size_t n);
 
 /* relay.c */
 turn_id relay_id(const struct turn_server *s, const struct relay *r);

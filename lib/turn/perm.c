@@ -138,7 +138,7 @@ void relay_send(struct turn_server *s, const struct call *c, const struct addr *
     struct alloc *a = c->alloc;
     const struct relay *r = relay_of(a, peer->family);
     struct dgram_opts opts;
-    if (!r || !header_to_peer(c, peer, &opts)) {
+    if (!r || !header_to_peer(c, peer, &opts) || !flow_pass(s, a, true, data.len)) {
         return;
     }
     struct turn_action *out = action_put(s, TURN_DO_RELAY_SEND);

@@ -240,6 +240,9 @@ int turn_server_from_peer(struct turn_server *s, uint64_t now_ms, turn_id relay,
     if (err) {
         return err;
     }
+    if (!flow_pass(s, a, false, datagram.data.len)) {
+        return OK;
+    }
     struct turn_action *out = action_put(s, TURN_DO_SEND);
     out->conn = a->conn.id;
     out->relay = relay;

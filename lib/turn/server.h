@@ -5,6 +5,7 @@
 #include "lib/base/dgram.h"
 
 #include "lib/stun/msg.h"
+#include "lib/turn/bandwidth.h"
 #include "lib/turn/policy.h"
 #include "lib/turn/rate.h"
 
@@ -36,6 +37,13 @@ struct turn_tcp_quota { /* of peers' TCP connections, beside an allocation's own
     bool is_passive;         /* clients may not Connect: peers come to them */
 };
 
+enum turn_bandwidth { /* whose it is; each for both directions by themselves */
+    TURN_BANDWIDTH_ALLOC,
+    TURN_BANDWIDTH_USER,
+    TURN_BANDWIDTH_ALL,
+    TURN_BANDWIDTHS
+};
+
 struct turn_config {
     struct slice realms[TURN_REALMS_MAX]; /* the first one is the default; no two alike */
     uint8_t n_realms;                     /* at least 1 */
@@ -50,6 +58,7 @@ struct turn_config {
     uint32_t max_unbound; /* TCP peer connections waiting for ConnectionBind, an allocation */
     uint32_t max_connections; /* TCP peer connections of an allocation, bound ones too */
     struct turn_tcp_quota tcp;
+    struct bandwidth bandwidth[TURN_BANDWIDTHS];
     uint32_t max_permissions, max_channels; /* of an allocation */
     /* A second and source prefix, 0: any number. Answers over UDP to those without credentials;
      * wrong names and passwords, beyond which nobody's key is looked up for that prefix. */
@@ -123,7 +132,7 @@ enum turn_do {
 struct turn_report {
     const char *event; /* a literal: "alloc", "refresh", "expire", "release", "permission",
                           "channel", "connect", "attempt", "bind", "close", "relay-end",
-                          "deny" */
+                          "deny", "limit" */
     const char *why;   /* a literal, or NULL */
     struct slice username;
     struct addr client, relayed[2], peer; /* relayed: one for each family that there is */
@@ -179,6 +188,13 @@ turn_id turn_server_tcp_accepted(struct turn_server *s, uint64_t now_ms, turn_id
                                  const struct addr *peer);
 /* The peer's side ended: before it was bound, or with the pipe. */
 void turn_server_tcp_closed(struct turn_server *s, uint64_t now_ms, turn_id peer_conn);
+/* What may be read now from one end of a pipe, in bytes; SIZE_MAX: any number. 0: nothing before
+ * `again_ms`. What was read is told, more than was allowed too: it is made up for. */
+size_t turn_server_tcp_room(struct turn_server *s, uint64_t now_ms, turn_id peer_conn,
+                            bool is_to_peer, uint64_t *again_ms);
+void turn_server_tcp_took(struct turn_server *s, uint64_t now_ms, turn_id peer_conn,
+                          bool is_to_peer, size_t n);
+bool turn_config_is_limited(const struct turn_config *cfg); /* does it have any bandwidth? */
 /* NULL: it cannot be told now. Then an allocation's own user goes on; others get a 500. */
 void turn_server_keys(struct turn_server *s, uint64_t now_ms, turn_id ticket,
                       const struct turn_keys *keys);
@@ -208,6 +224,8 @@ struct turn_stats {
     /* Datagrams through UDP relays, and their bytes. */
     uint64_t packets_to_peers, packets_to_client, bytes_to_peers, bytes_to_client;
     uint64_t icmp_to_client; /* messages told */
+    /* How often a bandwidth was used up: datagrams dropped, and streams that had to wait. */
+    uint64_t held_back[TURN_BANDWIDTHS], packets_held_back;
 };
 struct turn_stats turn_server_stats(const struct turn_server *s);
 

@@ -1,6 +1,9 @@
 """causeway-edge: what one user, one network and all together may have."""
 import contextlib
+import random
 import socket
+import threading
+import time
 
 import pytest
 
@@ -81,3 +84,27 @@ def test_who_guesses_is_not_listened_to(edge, opened):
             break
     assert code == 500
     program.wait_event("deny", code=500, why="too many wrong passwords from one network")
+
+
+def test_a_bandwidth_slows_a_stream_down_and_loses_nothing(edge, opened):
+    """Half a megabyte beyond the burst at 4 Mbit/s: a second, and each byte in its place."""
+    program, server = edge("--tcp-accept", "any", "--max-bandwidth-per-user", "4M")
+    control = opened(tc.Turn(server))
+    relay = control.allocate()
+    peer = opened(socket.create_connection(relay, TIMEOUT_S, (PEER, 0)))
+    cid = control.recv().attrs[tc.CONNECTION_ID]
+    data = opened(tc.Turn(server, nonce=control.nonce))
+    assert data.ask(tc.CONNECTION_BIND, (tc.CONNECTION_ID, cid)).code == 0
+    burst, rate = 125_000, 500_000  # bytes; bytes a second
+    sent = random.Random(1).randbytes(burst + rate // 2)
+    begun = time.monotonic()
+    writer = threading.Thread(target=lambda: (peer.sendall(sent), peer.shutdown(socket.SHUT_WR)))
+    writer.start()
+    got = b""
+    while more := data.s.recv(65536):
+        got += more
+    took = time.monotonic() - begun
+    writer.join()
+    assert got == sent
+    assert 0.49 < took < 3  # never faster; much slower only on a machine that is busy
+    program.wait_event("limit", user="turn", why="bandwidth of the user")

@@ -96,8 +96,19 @@ static void client_closed(struct tcp *t, int sys_errno, void *ctx)
 static const struct tcp_events client_events = {client_connected, client_data, client_ended,
                                                 client_drained, client_closed};
 
+enum {
+    WINDOW_MS = 4
+};
+
+struct brake { /* so many bytes every WINDOW_MS, each way; 0: no brake */
+    struct loop *loop;
+    size_t per_window, used[2];
+    uint64_t window[2], n_asked, n_read;
+};
+
 struct relay {
     struct loop *loop;
+    struct brake brake;
     struct client a, b;
     struct tcp *leg[2]; /* the relay's ends, towards a and b */
     size_t n;
@@ -139,9 +150,35 @@ static void set_up(struct relay *r, struct loop *l)
     assert_int_equal(loop_timer_new(&r->b.wake, l, client_wakes, &r->b), OK);
 }
 
+static size_t brake_room(bool from_a, uint64_t *again_ms, void *ctx)
+{
+    struct brake *b = ctx;
+    uint64_t window = loop_now_ms(b->loop) / WINDOW_MS;
+    b->n_asked++;
+    if (b->window[from_a] != window) {
+        b->window[from_a] = window;
+        b->used[from_a] = 0;
+    }
+    *again_ms = (window + 1) * WINDOW_MS;
+    return b->per_window - b->used[from_a];
+}
+
+static void brake_took(bool from_a, size_t n, void *ctx)
+{
+    struct brake *b = ctx;
+    b->used[from_a] += n;
+    b->n_read += n;
+    assert_true(b->used[from_a] <= b->per_window);
+}
+
 static void join(struct relay *r)
 {
+    const struct tcp_pipe_limit limit = {brake_room, brake_took, &r->brake};
     assert_int_equal(tcp_pipe_new(&r->pipe, r->leg[0], r->leg[1], pipe_done, r), OK);
+    r->brake.loop = r->loop;
+    if (r->brake.per_window) {
+        assert_int_equal(tcp_pipe_set_limit(r->pipe, &limit), OK);
+    }
 }
 
 static void clean_up(struct relay *r)
@@ -366,6 +403,71 @@ static void what_was_sent_before_a_close_outlives_the_reset(void **state)
     clean_up(&r);
 }
 
+/* Not a byte more than there is room for, none lost, FIN behind the last one; and who has to
+ * wait is not asked again and again. */
+static void a_limit_holds_both_ways_and_loses_nothing(void **state)
+{
+    struct relay r = {.brake = {.per_window = 1000}};
+    set_up(&r, *state);
+    join(&r);
+    r.a.to_send = 60000;
+    r.b.to_send = 30000;
+    r.a.fin_when_sent = r.b.fin_when_sent = true;
+    uint64_t begun_ms = loop_now_ms(*state);
+    client_pump(&r.a);
+    client_pump(&r.b);
+    io_test_run(*state);
+    assert_true(loop_now_ms(*state) - begun_ms >= (60000 / 1000 - 2) * WINDOW_MS);
+    io_test_run_for(*state, 20);
+    assert_int_equal(r.b.received, 60000);
+    assert_int_equal(r.a.received, 30000);
+    assert_int_equal(r.a.n_ended + r.b.n_ended, 2);
+    assert_int_equal(r.brake.n_read, 90000);
+    assert_true(r.brake.n_asked <= 3 * 90000 / 1000 + 20);
+    clean_up(&r);
+}
+
+static void a_limit_asks_nothing_of_who_is_silent(void **state)
+{
+    struct relay r = {.brake = {.per_window = 0x10000}};
+    set_up(&r, *state);
+    join(&r);
+    r.a.to_send = 5000;
+    client_pump(&r.a);
+    io_test_run_for(*state, 50);
+    assert_int_equal(r.b.received, 5000);
+    assert_true(r.brake.n_asked <= 5);
+    tcp_pipe_close(r.pipe);
+    clean_up(&r);
+}
+
+/* As what_was_sent_before_a_close_outlives_the_reset, at the pace that is allowed. */
+static void a_limit_holds_for_what_is_left_of_a_broken_stream(void **state)
+{
+    struct relay r = {.brake = {.per_window = 2000}};
+    int size = 8192;
+    set_up(&r, *state);
+    assert_int_equal(setsockopt(r.leg[1]->fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size), 0);
+    join(&r);
+    r.a.to_send = 100000;
+    client_pump(&r.a);
+    assert_int_equal(r.a.t->out_len, 0); /* all of it is in the kernel */
+    tcp_close(r.a.t);
+    r.a.t = NULL;
+    for (int i = 0; i < 3; i++) {
+        r.b.to_send += 100;
+        client_pump(&r.b);
+        io_test_run_for(*state, 5);
+    }
+    uint64_t asked = r.brake.n_asked;
+    io_test_run(*state);
+    assert_int_equal(r.count.a_to_b, 100000);
+    io_test_run_for(*state, 20);
+    assert_int_equal(r.b.received, 100000);
+    assert_true(r.brake.n_asked - asked <= 3 * 100000 / 2000 + 20);
+    clean_up(&r);
+}
+
 static void a_leg_that_cannot_connect_ends_the_pipe(void **state)
 {
     struct relay r = {0};
@@ -392,6 +494,9 @@ int main(void)
         IO_TEST(a_stopped_reader_stops_the_sender_and_bounds_memory),
         IO_TEST(a_reset_ends_both_and_the_last_bytes_still_go),
         IO_TEST(what_was_sent_before_a_close_outlives_the_reset),
+        IO_TEST(a_limit_holds_both_ways_and_loses_nothing),
+        IO_TEST(a_limit_asks_nothing_of_who_is_silent),
+        IO_TEST(a_limit_holds_for_what_is_left_of_a_broken_stream),
         IO_TEST(a_leg_that_cannot_connect_ends_the_pipe),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

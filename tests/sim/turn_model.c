@@ -396,6 +396,9 @@ void model_peer(struct model *m, turn_id relay, const struct addr *peer, struct 
         m->count[COUNT_HOPS_GONE]++;
         return;
     }
+    if (!model_flows(m, a, false, d.data.len)) {
+        return;
+    }
     struct act *act = model_take(m, TURN_DO_SEND, 0);
     if (!act) {
         model_fault(m, "a peer with a permission is not heard");
@@ -438,6 +441,7 @@ void model_settle(struct model *m)
 {
     check_unasked(m);
     model_check_numbers(m);
+    model_forget_users(m);
     m->count[COUNT_CRYPTO_FAILED] += m->crypto_failed;
     m->crypto_failed = false;
 }

@@ -86,6 +86,10 @@ struct m_relay {
     uint64_t expires_ms;
 };
 
+struct m_meter { /* what has gone through and has not seeped away yet, in thousandths of a byte */
+    uint64_t fill, at_ms;
+};
+
 struct m_alloc {
     bool is_live, is_open;
     turn_id id; /* that of its first relay */
@@ -102,6 +106,7 @@ struct m_alloc {
     uint64_t token;        /* of `kept`; 0: not told yet */
     uint64_t key_until_ms; /* then its user's key is asked for again */
     uint32_t owed;         /* datagrams that ICMP may still answer */
+    struct m_meter meter[2]; /* to the client, to peers */
 };
 
 struct m_perm {
@@ -186,6 +191,7 @@ struct model {
     uint64_t unproven_at_s; /* the second that these are of: answers over UDP to nobody known */
     uint32_t unproven_all, unproven[256]; /* by the client's prefix */
     struct m_rates rates;
+    struct m_meter user_meter[MODEL_USERS][2], meter[2];
     bool crypto_failed;     /* in this event: an answer may be missing, or be a refusal */
     bool keeps_permissions; /* a planted fault of the model's own */
     uint64_t count[COUNT_ALL];
@@ -269,3 +275,6 @@ bool model_link_fits(struct model *m, const struct m_alloc *a);
 bool model_may_connect(struct model *m, uint8_t user); /* counts it */
 void model_failed(struct model *m, const struct turn_conn *c);
 bool model_may_try(struct model *m, const struct turn_conn *c);
+/* Is there bandwidth for a datagram of `n` bytes? Then it is used. */
+bool model_flows(struct model *m, struct m_alloc *a, bool is_to_peer, size_t n);
+void model_forget_users(struct model *m); /* those who have nothing any more */

@@ -536,7 +536,7 @@ static void judge_data(struct model *m, const struct frame *f)
     struct dgram_opts opts;
     bool ends = may && !model_header(&f->conn, peer, &f->opts, &opts);
     m->count[COUNT_HOPS_GONE] += ends;
-    if (!may || ends) {
+    if (!may || ends || !model_flows(m, a, true, q->data_len)) {
         m->count[is_chan ? COUNT_CHAN_DROPPED : COUNT_SEND_DROPPED]++;
         return;
     }

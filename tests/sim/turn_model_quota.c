@@ -75,3 +75,42 @@ bool model_has_link(const struct model *m, const struct m_alloc *a, const struct
     }
     return has;
 }
+
+static void seep(const struct model *m, const struct bandwidth *w, struct m_meter *at)
+{
+    uint64_t ms = m->now_ms - at->at_ms;
+    bool empty = w->bytes_per_s > 0 && ms > at->fill / w->bytes_per_s;
+    at->fill = empty ? 0 : at->fill - ms * w->bytes_per_s;
+    at->at_ms = m->now_ms;
+}
+
+bool model_flows(struct model *m, struct m_alloc *a, bool is_to_peer, size_t n)
+{
+    struct m_meter *meters[TURN_BANDWIDTHS] = {
+        &a->meter[is_to_peer], &m->user_meter[a->user][is_to_peer], &m->meter[is_to_peer]};
+    bool fits = true;
+    for (size_t i = 0; i < TURN_BANDWIDTHS; i++) {
+        const struct bandwidth *w = &m->cfg.bandwidth[i];
+        seep(m, w, meters[i]);
+        fits &= w->bytes_per_s == 0 || meters[i]->fill + 1000 * n <= 1000ull * w->burst;
+    }
+    for (size_t i = 0; i < TURN_BANDWIDTHS && fits; i++) {
+        meters[i]->fill += m->cfg.bandwidth[i].bytes_per_s ? 1000 * n : 0;
+    }
+    m->count[COUNT_HELD_BACK] += !fits;
+    return fits;
+}
+
+void model_forget_users(struct model *m)
+{
+    bool is_there[MODEL_USERS] = {false};
+    for (size_t i = 0; i < MODEL_ALLOCS; i++) {
+        is_there[m->allocs[i].user] |= m->allocs[i].is_live;
+        is_there[m->reserves[i].user] |= m->reserves[i].id != 0;
+    }
+    for (size_t i = 0; i < MODEL_USERS; i++) {
+        if (!is_there[i]) {
+            memset(m->user_meter[i], 0, sizeof m->user_meter[i]);
+        }
+    }
+}

@@ -129,6 +129,10 @@ static struct turn_config make_config(struct world *w)
                                       .connects_per_s = pick_limit(w, 50, 3),
                                       .is_passive = world_chance(w, 5)};
     cfg.max_failures_per_s = pick_limit(w, 40, 4);
+    for (size_t i = 0; i < TURN_BANDWIDTHS; i++) {
+        cfg.bandwidth[i].bytes_per_s = pick_limit(w, 25, 3);
+        cfg.bandwidth[i].burst = 24 + world_pick(w, 100);
+    }
     cfg.rate_prefix.ip4_bits = world_chance(w, 50) ? 32 : 0;
     if (world_chance(w, 30)) {
         cfg.external_ip = (struct addr){
@@ -174,6 +178,10 @@ void world_start(struct world *w, const struct sim_plan *plan)
     w->m.cfg = make_config(w);
     struct turn_config cfg = w->m.cfg;
     cfg.max_per_user += plan->plant == PLANT_QUOTA;
+    for (size_t i = 0; i < TURN_BANDWIDTHS; i++) {
+        cfg.bandwidth[i].bytes_per_s +=
+            cfg.bandwidth[i].bytes_per_s && plan->plant == PLANT_BANDWIDTH;
+    }
     cfg.tcp.per_user += cfg.tcp.per_user && plan->plant == PLANT_USER_PEERS;
     cfg.tcp.connects_per_s += cfg.tcp.connects_per_s && plan->plant == PLANT_CONNECT_RATE;
     cfg.max_failures_per_s += cfg.max_failures_per_s && plan->plant == PLANT_GUESSES;
