@@ -68,7 +68,9 @@ static json_t *session_of(const struct turn_ctl *t, const struct turn_session *s
     if (j && second->id) {
         (void)json_object_set_new(j, "relay2", addr_of(&second->addr));
     }
-    if (j && s->conn.id) {
+    if (j && s->is_away) {
+        (void)json_object_set_new(j, "away", json_true());
+    } else if (j && s->conn.id) {
         (void)json_object_set_new(j, "conn", id_of(s->conn.id));
     }
     return j;

@@ -16,7 +16,7 @@ static bool is(const struct turn_report *p, const char *event)
 struct fields {
     struct log_field f[20];
     size_t n;
-    char text[4][ADDR_TEXT_MAX], id[3][TURN_ID_TEXT];
+    char text[5][ADDR_TEXT_MAX], id[3][TURN_ID_TEXT];
     size_t n_text, n_id;
 };
 
@@ -122,6 +122,7 @@ void run_report(struct turn_run *r, const struct turn_action *a)
         put(&f, LOG_B("user", p->username));
     }
     put_addr(&f, "client", &p->client);
+    put_addr(&f, "was", &p->was);
     put_addr(&f, "relay", &p->relayed[0]);
     put_addr(&f, "relay2", &p->relayed[1]);
     put_addr(&f, "peer", &p->peer);

@@ -89,6 +89,7 @@ bool limits_read(struct edge_conf *e, struct conf *c)
     s->lifetime_default_s = LIFETIME_DEFAULT_S;
     s->lifetime_max_s = number(c, "max-lifetime");
     s->nonce_life_s = number(c, "nonce-life");
+    s->mobility = conf_bool(c, "mobility");
     s->tcp_accept_any = conf_choice(c, "tcp-accept") == 1;
     e->run.max_connections = number(c, "max-connections");
     e->run.idle_s = number(c, "idle");

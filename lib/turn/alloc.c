@@ -3,49 +3,6 @@
 
 #include "lib/turn/core.h"
 
-static void put_addr(uint8_t *to, const struct addr *a)
-{
-    to[0] = a->family;
-    memcpy(to + 1, a->ip, 16);
-    to[17] = (uint8_t)(a->port >> 8);
-    to[18] = (uint8_t)a->port;
-}
-
-/* A connection's id says all about it; addresses tell apart the clients without one. */
-static struct tuple_key tuple_of(turn_id conn, const struct turn_conn *udp)
-{
-    struct tuple_key k = {{0}};
-    memcpy(k.b + 1, &conn, sizeof conn);
-    if (udp) {
-        k.b[0] = TURN_UDP;
-        put_addr(k.b + 9, &udp->client);
-        put_addr(k.b + 28, &udp->local);
-    }
-    return k;
-}
-
-static struct alloc *alloc_find(const struct turn_server *s, const struct tuple_key *k)
-{
-    return MAP_ENTRY(map_find(&s->alloc_by_tuple, k), struct alloc, by_tuple);
-}
-
-struct alloc *alloc_of_conn_id(const struct turn_server *s, turn_id conn)
-{
-    struct tuple_key k = tuple_of(conn, NULL);
-    return alloc_find(s, &k);
-}
-
-static struct tuple_key tuple_of_conn(const struct turn_conn *c)
-{
-    return c->id ? tuple_of(c->id, NULL) : tuple_of(0, c);
-}
-
-struct alloc *alloc_of_conn(const struct turn_server *s, const struct turn_conn *c)
-{
-    struct tuple_key k = tuple_of_conn(c);
-    return alloc_find(s, &k);
-}
-
 /* RFC 8656 7.2: what is asked for, between the default and the most we give. */
 static uint32_t granted_s(const struct turn_server *s, const struct turn_req *r)
 {
@@ -64,6 +21,7 @@ static void reply_allocated(struct turn_server *s, const struct call *c, const s
         .has_lifetime = true,
         .reservation = a->reservation,
         .has_reservation = a->reservation != 0,
+        .ticket = move_ticket(s, a),
     };
     for (size_t i = 0, n = 0; i < ALLOC_RELAYS; i++) {
         if (a->relay[i].state == RELAY_OPEN) {
@@ -126,7 +84,8 @@ static uint16_t check(const struct turn_server *s, const struct call *c, const c
         *why = "DONT-FRAGMENT";
         code = 420;
     }
-    return code ? code : check_families(s, r, why);
+    code = code ? code : check_families(s, r, why);
+    return code ? code : move_check_allocate(s, r, why);
 }
 
 static struct reserve *reserve_find(const struct turn_server *s, uint64_t token)
@@ -177,7 +136,6 @@ static struct alloc *alloc_new(struct turn_server *s, const struct call *c, stru
         return NULL;
     }
     a->conn = *c->conn;
-    a->tuple = tuple_of_conn(c->conn);
     a->user = u;
     a->key = *c->key;
     a->key_until_ms = c->key_until_ms;
@@ -185,13 +143,15 @@ static struct alloc *alloc_new(struct turn_server *s, const struct call *c, stru
     a->transport = (enum turn_transport)c->req.transport;
     relay_choose(s, a, &c->req);
     a->lifetime_s = granted_s(s, &c->req);
-    map_add(&s->alloc_by_tuple, &a->by_tuple);
+    a->move.is_allowed = c->req.has_ticket;
+    path_add(s, &a->path, a, c->conn);
     return a;
 }
 
 static void alloc_forget(struct turn_server *s, struct alloc *a)
 {
-    map_remove(&s->alloc_by_tuple, &a->by_tuple);
+    path_remove(s, &a->path);
+    path_remove(s, &a->move.path);
     secret_wipe(&a->key, sizeof a->key);
     pool_give(&s->allocs, a);
 }
@@ -304,6 +264,9 @@ static bool is_end_of_one(const struct alloc *a, uint8_t family)
 
 void alloc_refresh(struct turn_server *s, struct call *c)
 {
+    if (c->req.has_ticket && !move_begin(s, c)) {
+        return;
+    }
     struct alloc *a = c->alloc;
     uint8_t family = c->req.family;
     if (!a || !a->is_open) {
@@ -317,6 +280,9 @@ void alloc_refresh(struct turn_server *s, struct call *c)
     bool is_end = c->req.has_lifetime && c->req.lifetime_s == 0;
     uint32_t life_s = is_end ? 0 : granted_s(s, &c->req);
     struct turn_reply reply = {.lifetime_s = life_s, .has_lifetime = true};
+    if (c->req.has_ticket) {
+        reply.ticket = move_ticket(s, a);
+    }
     reply_success(s, c, &reply);
     if (!is_end) {
         relay_live(s, a, family, life_s);
@@ -357,10 +323,13 @@ void alloc_end(struct turn_server *s, struct alloc *a, const char *event, const 
 
 void alloc_cut(struct turn_server *s, struct alloc *a, const char *event, const char *why)
 {
-    turn_id conn = a->conn.id;
+    const turn_id conns[] = {a->path.alloc ? a->conn.id : 0,
+                             a->move.path.alloc ? a->move.conn.id : 0};
     alloc_end(s, a, event, why);
-    if (conn) {
-        auth_drop_conn(s, conn);
-        action_put(s, TURN_DO_CONN_CLOSE)->conn = conn;
+    for (size_t i = 0; i < sizeof conns / sizeof *conns; i++) {
+        if (conns[i]) {
+            auth_drop_conn(s, conns[i]);
+            action_put(s, TURN_DO_CONN_CLOSE)->conn = conns[i];
+        }
     }
 }

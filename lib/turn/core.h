@@ -16,6 +16,7 @@ enum {
     ALLOC_RELAYS = 2,     /* one for each address family */
     CONNECT_WAIT_S = 30,  /* RFC 6062 5.2 */
     BIND_WAIT_S = 30,     /* RFC 6062 5.2, 5.3: at least 30 s */
+    TICKET_LEN = 32,      /* of MOBILITY-TICKET: what coturn's client can keep */
     NONCE_LEN = 52,
     NONCE_SHORT_LEN = 40, /* for who has not proven its address: an answer must be little */
     USERNAME_KEPT = TURN_NAME_MAX, /* a longer one is nobody's */
@@ -90,11 +91,27 @@ struct relay { /* relay.c: a port, for the peers of one address family */
     struct addr told; /* its address, to the client */
 };
 
-struct alloc { /* alloc.c */
-    struct slot slot;
+struct path { /* path.c: a 5-tuple, while it leads to an allocation */
     struct map_link by_tuple;
     struct tuple_key tuple;
+    struct alloc *alloc; /* NULL: it leads nowhere */
+};
+
+struct move { /* mobility.c */
+    bool is_allowed;
+    uint32_t number, before; /* of the ticket given last, and of the one that led to it */
+    uint64_t before_until_ms;
+    struct stun_tid tid; /* of the Refresh that moved it last */
+    struct path path;    /* where the client is about to be: a Refresh came from there */
     struct turn_conn conn;
+};
+
+struct alloc { /* alloc.c */
+    struct slot slot;
+    struct path path; /* of `conn` */
+    struct turn_conn conn;
+    struct move move;
+    bool is_away; /* its connection has ended; it may come again with its ticket */
     struct user *user;
     struct stun_key key;
     uint64_t key_until_ms; /* then it has to be asked for again */
@@ -179,13 +196,14 @@ struct turn_server {
     struct turn_env env;
     uint8_t realms[TURN_REALMS_MAX][TEXT_KEPT], software[TEXT_KEPT];
     struct pool allocs, perms, chans, peers, users, reserves, parked;
-    struct map alloc_by_tuple, perm_by_ip, chan_by_number, chan_by_peer, peer_by_cid,
+    struct map path_by_tuple, perm_by_ip, chan_by_number, chan_by_peer, peer_by_cid,
         peer_by_addr, user_by_name, reserve_by_token;
     struct timerq timers;
     struct turn_action *ring; /* actions not yet pulled */
     size_t ring_cap, ring_at, ring_n;
-    uint8_t reply[REPLY_MAX]; /* an input leads to one message at most */
-    uint8_t nonce[NONCE_LEN]; /* of this answer */
+    uint8_t reply[REPLY_MAX];                      /* an input leads to one message at most */
+    uint8_t ticket[TICKET_LEN], ticket_secret[32]; /* mobility.c */
+    uint8_t nonce[NONCE_LEN];                      /* of this answer */
     size_t nonce_len;
     uint8_t tag_secret[16];   /* nonce.c */
     struct stun_tid next_tid; /* of our indications */
@@ -274,6 +292,26 @@ void quota_count_failure(struct turn_server *s, const struct addr *client);
 /* Takes a datagram's bytes out of what may be relayed now; false: it must not go out. */
 bool flow_pass(struct turn_server *s, struct alloc *a, bool is_to_peer, size_t n);
 
+/* path.c */
+struct path *path_of_conn(const struct turn_server *s, const struct turn_conn *c);
+struct path *path_of_conn_id(const struct turn_server *s, turn_id conn);
+struct alloc *alloc_of_conn(const struct turn_server *s, const struct turn_conn *c);
+void path_add(struct turn_server *s, struct path *p, struct alloc *a,
+              const struct turn_conn *c);
+void path_remove(struct turn_server *s, struct path *p); /* no harm if it leads nowhere */
+
+/* mobility.c */
+/* The ticket to tell; empty: none. Good until the next one. */
+struct slice move_ticket(struct turn_server *s, const struct alloc *a);
+uint16_t move_check_allocate(const struct turn_server *s, const struct turn_req *r,
+                             const char **why);
+/* A Refresh with a ticket: c->alloc is then the ticket's. False: it has been refused. */
+MUST_USE bool move_begin(struct turn_server *s, struct call *c);
+/* What comes on a new 5-tuple after that Refresh gives up the old one. */
+void move_arrive(struct turn_server *s, const struct call *c);
+/* The connection of an allocation that may move has ended. */
+void move_conn_gone(struct turn_server *s, struct path *p);
+
 /* relay.c */
 turn_id relay_id(const struct turn_server *s, const struct relay *r);
 /* NULL when it is gone; it may be opening still. */
@@ -297,8 +335,6 @@ void relay_late(struct turn_server *s, struct relay *r); /* its lifetime is over
 /* alloc.c */
 /* All of its relays have been opened, or could not be. */
 void alloc_opened(struct turn_server *s, struct alloc *a);
-struct alloc *alloc_of_conn(const struct turn_server *s, const struct turn_conn *c);
-struct alloc *alloc_of_conn_id(const struct turn_server *s, turn_id conn);
 void alloc_request(struct turn_server *s, struct call *c);
 void alloc_refresh(struct turn_server *s, struct call *c);
 /* Ends it with all that hangs on it. `event` and `why` are for the log. */

@@ -22,8 +22,8 @@ struct turn_req {
     enum turn_op op;
     struct stun_msg msg; /* unset for CHANNEL_DATA */
     struct addr peer;    /* the first one; CreatePermission looks up the others in `msg` */
-    struct slice data, username, realm, nonce;
-    struct slice userhash, algorithms; /* PASSWORD-ALGORITHMS as it came */
+    struct slice data, username, realm, nonce, ticket; /* ticket: MOBILITY-TICKET */
+    struct slice userhash, algorithms;                 /* PASSWORD-ALGORITHMS as it came */
     uint8_t algorithm; /* enum stun_algorithm, of PASSWORD-ALGORITHM; NONE: not one we know */
     bool has_algorithm, has_algorithms;
     uint32_t lifetime_s;
@@ -33,7 +33,7 @@ struct turn_req {
     uint8_t transport, family; /* of REQUESTED-TRANSPORT, REQUESTED-ADDRESS-FAMILY; 0: absent */
     uint8_t also_family;       /* of ADDITIONAL-ADDRESS-FAMILY */
     bool has_lifetime, has_integrity, has_connection_id, has_peer, has_data;
-    bool even_port, reserve_next, has_reservation, dont_fragment, has_also_family;
+    bool even_port, reserve_next, has_reservation, dont_fragment, has_also_family, has_ticket;
 };
 
 /* Why there is no relay of this family, though it was asked for; code 0: nothing is missing. */
@@ -51,7 +51,7 @@ struct turn_reply {
     uint32_t lifetime_s;
     uint32_t connection_id;
     uint64_t reservation;
-    struct slice nonce, realm, software;
+    struct slice nonce, realm, software, ticket;
     struct slice algorithms; /* enum stun_algorithm, offered with a nonce */
     bool has_lifetime, has_connection_id, has_reservation;
     bool is_terse; /* as short as the request permits: it may come from somebody else */

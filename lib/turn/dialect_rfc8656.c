@@ -62,6 +62,7 @@ static void read_attrs(struct turn_req *out)
     out->channel = (uint16_t)number_of(m, STUN_CHANNEL_NUMBER, &has);
     out->transport = (uint8_t)number_of(m, STUN_REQUESTED_TRANSPORT, &has);
     out->family = (uint8_t)number_of(m, STUN_REQUESTED_ADDRESS_FAMILY, &has);
+    out->has_ticket = stun_get_bytes(m, STUN_MOBILITY_TICKET, &out->ticket) == OK;
     out->also_family =
         (uint8_t)number_of(m, STUN_ADDITIONAL_ADDRESS_FAMILY, &out->has_also_family);
     out->reserve_next = number_of(m, STUN_EVEN_PORT, &out->even_port) >> 7;
@@ -149,6 +150,9 @@ static void put_success(struct stun_writer *s, const struct turn_reply *reply)
     }
     if (reply->has_reservation) {
         stun_put_u64(s, STUN_RESERVATION_TOKEN, reply->reservation);
+    }
+    if (reply->ticket.len > 0) {
+        stun_put_bytes(s, STUN_MOBILITY_TICKET, reply->ticket);
     }
     if (reply->has_connection_id) {
         stun_put_u32(s, STUN_CONNECTION_ID, reply->connection_id);

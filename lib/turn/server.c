@@ -35,7 +35,7 @@ static int make_maps(struct turn_server *s)
         const struct pool *of;
         size_t key_at, key_len;
     } rows[] = {
-        {&s->alloc_by_tuple,   &s->allocs,   MAP_KEY(struct alloc,   by_tuple,  tuple),
+        {&s->path_by_tuple,    &s->allocs,   MAP_KEY(struct path,    by_tuple,  tuple),
          sizeof(struct tuple_key)                                                                                   },
         {&s->user_by_name,     &s->users,    MAP_KEY(struct user,    by_name,   digest),     32                     },
         {&s->reserve_by_token, &s->reserves, MAP_KEY(struct reserve, by_token,  token),      8                      },
@@ -91,6 +91,7 @@ int turn_server_new(struct turn_server **out, const struct turn_config *cfg,
     s->next_tid.len = 12;
     env->random(s->next_tid.b, s->next_tid.len, env->ctx);
     env->random(s->tag_secret, sizeof s->tag_secret, env->ctx);
+    env->random(s->ticket_secret, sizeof s->ticket_secret, env->ctx);
     struct rates *rates[] = {&s->answers_by_prefix, &s->failures_by_prefix,
                              &s->connects_by_user};
     for (size_t i = 0; i < sizeof rates / sizeof *rates; i++) {
@@ -122,6 +123,7 @@ static void wipe_keys(struct turn_server *s)
         secret_wipe(&a->key, sizeof a->key);
     }
     secret_wipe(s->cfg.nonce_secret, sizeof s->cfg.nonce_secret);
+    secret_wipe(s->ticket_secret, sizeof s->ticket_secret);
 }
 
 void turn_server_free(struct turn_server *s)
@@ -132,9 +134,9 @@ void turn_server_free(struct turn_server *s)
     wipe_keys(s);
     struct pool *pools[] = {&s->allocs, &s->perms,    &s->chans, &s->peers,
                             &s->users,  &s->reserves, &s->parked};
-    struct map *maps[] = {&s->alloc_by_tuple, &s->perm_by_ip,      &s->chan_by_number,
-                          &s->chan_by_peer,   &s->peer_by_cid,     &s->peer_by_addr,
-                          &s->user_by_name,   &s->reserve_by_token};
+    struct map *maps[] = {&s->path_by_tuple, &s->perm_by_ip,      &s->chan_by_number,
+                          &s->chan_by_peer,  &s->peer_by_cid,     &s->peer_by_addr,
+                          &s->user_by_name,  &s->reserve_by_token};
     for (size_t i = 0; i < sizeof pools / sizeof *pools; i++) {
         pool_done(pools[i]);
     }
@@ -172,6 +174,9 @@ static void binding(struct turn_server *s, const struct call *c)
 
 void call_run(struct turn_server *s, struct call *c)
 {
+    if (!c->req.has_ticket) {
+        move_arrive(s, c);
+    }
     switch (c->req.op) {
     case TURN_OP_ALLOCATE: alloc_request(s, c); break;
     case TURN_OP_REFRESH: alloc_refresh(s, c); break;
@@ -202,8 +207,14 @@ int turn_server_from_client(struct turn_server *s, uint64_t now_ms,
     c.alloc = alloc_of_conn(s, conn);
     switch (c.req.op) {
     case TURN_OP_BINDING: binding(s, &c); break;
-    case TURN_OP_CHANNEL_DATA: chan_data(s, &c); break;
-    case TURN_OP_SEND: perm_send(s, &c); break;
+    case TURN_OP_CHANNEL_DATA:
+        move_arrive(s, &c);
+        chan_data(s, &c);
+        break;
+    case TURN_OP_SEND:
+        move_arrive(s, &c);
+        perm_send(s, &c);
+        break;
     case TURN_OP_IGNORE: break;
     case TURN_OP_ALLOCATE:
     case TURN_OP_REFRESH:
@@ -222,8 +233,9 @@ int turn_server_from_peer(struct turn_server *s, uint64_t now_ms, turn_id relay,
     struct alloc *a = r ? r->alloc : NULL;
     struct dgram_opts opts;
     s->now_ms = now_ms;
-    if (!a || !a->is_open || a->transport != TURN_UDP || peer->family != r->family ||
-        !perm_has(s, a, peer) || !header_to_client(&a->conn, &datagram.opts, peer, &opts)) {
+    if (!a || !a->is_open || a->is_away || a->transport != TURN_UDP ||
+        peer->family != r->family || !perm_has(s, a, peer) ||
+        !header_to_client(&a->conn, &datagram.opts, peer, &opts)) {
         return OK;
     }
     const struct chan *ch = chan_of_peer(s, a, peer);
@@ -262,11 +274,13 @@ int turn_server_from_peer(struct turn_server *s, uint64_t now_ms, turn_id relay,
 
 void turn_server_conn_gone(struct turn_server *s, uint64_t now_ms, turn_id conn)
 {
-    struct alloc *a = alloc_of_conn_id(s, conn);
+    struct path *p = path_of_conn_id(s, conn);
     s->now_ms = now_ms;
     auth_drop_conn(s, conn);
-    if (a) {
-        alloc_end(s, a, "release", "connection closed");
+    if (p && p->alloc->move.is_allowed && p->alloc->is_open) {
+        move_conn_gone(s, p);
+    } else if (p) {
+        alloc_end(s, p->alloc, "release", "connection closed");
     }
 }
 
@@ -304,7 +318,7 @@ uint64_t turn_server_deadline_ms(const struct turn_server *s)
 
 bool turn_server_conn_used(const struct turn_server *s, turn_id conn)
 {
-    return alloc_of_conn_id(s, conn) != NULL;
+    return path_of_conn_id(s, conn) != NULL;
 }
 
 struct turn_stats turn_server_stats(const struct turn_server *s)

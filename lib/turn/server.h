@@ -66,6 +66,7 @@ struct turn_config {
     struct rate_prefix rate_prefix;
     uint32_t lifetime_default_s, lifetime_max_s;
     uint8_t worker;            /* index, carried in CONNECTION-IDs */
+    bool mobility;             /* allocations may move to another 5-tuple (RFC 8016) */
     bool tcp_accept_any;       /* peers may connect to a TCP relay without a permission */
     bool relay_ip4, relay_ip6; /* families that there is a relay address of */
     bool can_df;               /* relays can forbid fragments: DONT-FRAGMENT is known */
@@ -132,12 +133,12 @@ enum turn_do {
 struct turn_report {
     const char *event; /* a literal: "alloc", "refresh", "expire", "release", "permission",
                           "channel", "connect", "attempt", "bind", "close", "relay-end",
-                          "deny", "limit" */
+                          "move", "away", "deny", "limit" */
     const char *why;   /* a literal, or NULL */
     struct slice username;
-    struct addr client, relayed[2], peer; /* relayed: one for each family that there is */
-    turn_id relays[2];                    /* that end with this; 0: none */
-    uint16_t code;                        /* of an error reply */
+    struct addr client, was, relayed[2], peer; /* relayed: one for each family that there is */
+    turn_id relays[2];                         /* that end with this; 0: none */
+    uint16_t code;                             /* of an error reply */
     uint32_t lifetime_s;
     uint64_t to_peers, to_client; /* bytes through a UDP relay, when its allocation ends */
     bool is_noise; /* an unauthenticated peer can cause it at will: count, do not print each */
@@ -188,8 +189,8 @@ turn_id turn_server_tcp_accepted(struct turn_server *s, uint64_t now_ms, turn_id
                                  const struct addr *peer);
 /* The peer's side ended: before it was bound, or with the pipe. */
 void turn_server_tcp_closed(struct turn_server *s, uint64_t now_ms, turn_id peer_conn);
-/* What may be read now from one end of a pipe, in bytes; SIZE_MAX: any number. 0: nothing before
- * `again_ms`. What was read is told, more than was allowed too: it is made up for. */
+/* What may be read now from one end of a pipe, in bytes; SIZE_MAX: any number. 0: nothing
+ * before `again_ms`. What was read is told, more than was allowed too: it is made up for. */
 size_t turn_server_tcp_room(struct turn_server *s, uint64_t now_ms, turn_id peer_conn,
                             bool is_to_peer, uint64_t *again_ms);
 void turn_server_tcp_took(struct turn_server *s, uint64_t now_ms, turn_id peer_conn,
@@ -252,6 +253,7 @@ struct turn_session {
     uint64_t age_ms;
     uint64_t to_peers, to_client; /* bytes through a UDP relay */
     uint32_t permissions, channels, peers;
+    bool is_away; /* its connection has ended, and it may come again with its ticket */
 };
 struct turn_session_peer { /* a peer's TCP connection */
     turn_id id;

@@ -15,6 +15,7 @@ static void describe(const struct turn_server *s, uint64_t now_ms, const struct 
         .permissions = a->n_perms,
         .channels = a->n_chans,
         .peers = a->n_peers,
+        .is_away = a->is_away,
     };
     for (size_t i = 0, n = 0; i < ALLOC_RELAYS; i++) {
         const struct relay *r = &a->relay[i];

@@ -194,6 +194,9 @@ turn_id turn_server_tcp_accepted(struct turn_server *s, uint64_t now_ms, turn_id
     if (!s->cfg.tcp_accept_any && !perm_has(s, a, peer)) {
         return refuse(s, a, peer, "no permission");
     }
+    if (a->is_away) {
+        return refuse(s, a, peer, "its client is away");
+    }
     if (peer_of_addr(s, a, peer)) {
         return refuse(s, a, peer, "connected already");
     }
