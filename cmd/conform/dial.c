@@ -88,13 +88,15 @@ static struct line *line_new(struct dial *d)
     return l;
 }
 
-static void add_frame(struct line *l, const struct addr *from, struct slice bytes)
+static void add_frame(struct line *l, const struct addr *from, struct dgram d)
 {
+    struct slice bytes = d.data;
     struct frame *f = calloc(1, sizeof *f + bytes.len);
     if (!f) {
         return;
     }
     f->from = from ? *from : (struct addr){0};
+    f->opts = d.opts;
     f->len = bytes.len;
     if (bytes.len > 0) {
         memcpy(f->b, bytes.p, bytes.len);
@@ -110,7 +112,7 @@ static void on_datagram(struct udp *u, const struct addr *from, const struct add
     struct line *l = ctx;
     (void)u;
     (void)local;
-    add_frame(l, from, datagram.data);
+    add_frame(l, from, datagram);
     loop_stop(l->dial->loop);
 }
 
@@ -202,7 +204,7 @@ static void on_accepted(struct tcp *t, const struct addr *peer, void *ctx)
 
 struct line *dial_udp(struct dial *d, const struct addr *local, const struct addr *remote)
 {
-    struct udp_options opt = {0};
+    struct udp_options opt = {.has_header = true};
     struct line *l = line_new(d);
     if (!l || udp_open(&l->udp, d->loop, local, &opt, on_datagram, l)) {
         return NULL;
@@ -333,7 +335,7 @@ bool line_deframe(struct line *l)
     if (got != PARSE_OK) {
         return false;
     }
-    add_frame(l, NULL, frame);
+    add_frame(l, NULL, dgram_of(frame));
     l->in_len -= used;
     memmove(l->in, l->in + used, l->in_len);
     return true;

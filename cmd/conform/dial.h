@@ -2,6 +2,8 @@
  * until the script looks at it. One dial belongs to one check at a time. */
 #pragma once
 
+#include "lib/base/dgram.h"
+
 #include "lib/stun/msg.h"
 
 #include "io/loop.h"
@@ -14,8 +16,9 @@ enum {
 struct frame { /* a datagram, or a message off a stream */
     struct frame *next;
     struct addr from; /* unset on a stream */
-    bool is_taken;    /* somebody was waiting for it, and has it */
-    int err;          /* of stun_parse; OK: `msg` is good */
+    struct dgram_opts opts;
+    bool is_taken; /* somebody was waiting for it, and has it */
+    int err;       /* of stun_parse; OK: `msg` is good */
     struct stun_msg msg;
     size_t len;
     uint8_t b[];

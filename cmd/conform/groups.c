@@ -10,6 +10,7 @@ const struct check_group check_groups[] = {
     {"Refresh (RFC 8656)",                                 checks_refresh},
     {"Permissions (RFC 8656)",            checks_perm},
     {"Send and Data (RFC 8656)",              checks_data},
+    {"IP headers and ICMP (RFC 8656)", checks_header},
     {"Channels (RFC 8656)",                                 checks_channel},
     {"TCP relays: Allocate (RFC 6062)",           checks_tcp_alloc},
     {"TCP relays: connections (RFC 6062)",        checks_tcp_connect},
