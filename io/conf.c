@@ -431,6 +431,12 @@ size_t conf_count(const struct conf *c, const char *name)
     return n;
 }
 
+bool conf_is_given(const struct conf *c, const char *name)
+{
+    const struct conf_value *v = nth(c, conf_option_of(c, slice_str(name)), 0);
+    return v && v->source != CONF_FROM_PRESET;
+}
+
 /* An option that is not in the table, or of another type, is our own mistake. */
 static struct slice text_of(const struct conf *c, const char *name, size_t n,
                             enum conf_type type)

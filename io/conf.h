@@ -82,6 +82,9 @@ bool conf_same_sections(const struct conf *a, const struct conf *b, const char *
 /* Wipes the values of secret options: from here on it is as if none were given. */
 void conf_forget_secrets(struct conf *c);
 
+/* Was the option given, so that it is not its preset that holds? */
+bool conf_is_given(const struct conf *c, const char *name);
+
 size_t conf_sections(const struct conf *c, const char *kind); /* how many there are */
 /* The n-th of its kind, in the file's order, for all the functions above and below; conf_fail()
  * makes `c` fail too. Lives as long as `c`. */

@@ -2,14 +2,22 @@
 #include "io/daemon.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <pwd.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "lib/base/text.h"
+
+#include "io/sock.h"
+
+enum {
+    FIRST_SOCKET = 3 /* SD_LISTEN_FDS_START */
+};
 
 void daemon_notify(const char *state)
 {
@@ -43,6 +51,83 @@ uint64_t daemon_watchdog_ms(void)
         return 0;
     }
     return us / 2000;
+}
+
+static int option_of(int fd, int level, int name)
+{
+    int value = -1;
+    socklen_t len = sizeof value;
+    return getsockopt(fd, level, name, &value, &len) ? -1 : value;
+}
+
+/* NULL, or what is wrong with it. */
+static const char *take_socket(struct daemon_socket *s)
+{
+    int type = option_of(s->fd, SOL_SOCKET, SO_TYPE), flags = fcntl(s->fd, F_GETFL);
+    s->at = sock_local(s->fd);
+    s->is_tcp = type == SOCK_STREAM;
+    if (type < 0 || flags < 0) {
+        return "is no socket";
+    }
+    if (s->at.family == ADDR_NONE || s->at.port == 0 || (!s->is_tcp && type != SOCK_DGRAM)) {
+        return "is no TCP or UDP socket with an address";
+    }
+    if (s->is_tcp && option_of(s->fd, SOL_SOCKET, SO_ACCEPTCONN) != 1) {
+        return "does not listen: Accept= must be off";
+    }
+    if (s->at.family == ADDR_IP6 && addr_is_any(&s->at) &&
+        option_of(s->fd, IPPROTO_IPV6, IPV6_V6ONLY) != 1) {
+        return "takes IPv4 too: set BindIPv6Only=ipv6-only, and have one for each";
+    }
+    bool ok = fcntl(s->fd, F_SETFL, flags | O_NONBLOCK) == 0 &&
+              fcntl(s->fd, F_SETFD, FD_CLOEXEC) == 0;
+    return ok ? NULL : "cannot be made non-blocking";
+}
+
+/* As FileDescriptorName= says. */
+static struct slice socket_name(size_t n)
+{
+    struct slice left = slice_str(getenv("LISTEN_FDNAMES")), name = text_split(&left, ':');
+    while (n-- > 0) {
+        name = text_split(&left, ':');
+    }
+    return name.len > 0 ? name : slice_str("unnamed");
+}
+
+bool daemon_has_sockets(void)
+{
+    const char *fds = getenv("LISTEN_FDS"), *whose = getenv("LISTEN_PID");
+    uint64_t pid;
+    /* Of another process: left over from a parent. */
+    return fds && strcmp(fds, "0") != 0 && whose &&
+           text_u64(slice_str(whose), INT32_MAX, &pid) == OK && pid == (uint64_t)getpid();
+}
+
+int daemon_sockets(struct daemon_socket *out, size_t *n, char *why)
+{
+    uint64_t count;
+    *n = 0;
+    why[0] = '\0';
+    if (!daemon_has_sockets()) {
+        return OK;
+    }
+    if (text_u64(slice_str(getenv("LISTEN_FDS")), DAEMON_SOCKETS_MAX, &count)) {
+        (void)snprintf(why, DAEMON_WHY_MAX, "LISTEN_FDS is not a number up to %d",
+                       DAEMON_SOCKETS_MAX);
+        return ERR_MALFORMED;
+    }
+    for (; *n < count; ++*n) {
+        out[*n] = (struct daemon_socket){.fd = FIRST_SOCKET + (int)*n};
+        const char *wrong = take_socket(&out[*n]);
+        if (wrong) {
+            struct slice name = socket_name(*n);
+            (void)snprintf(why, DAEMON_WHY_MAX, "the inherited descriptor %d (%.*s) %s",
+                           out[*n].fd, (int)(name.len < 64 ? name.len : 64),
+                           (const char *)name.p, wrong);
+            return ERR_MALFORMED;
+        }
+    }
+    return OK;
 }
 
 const char *daemon_find_user(struct daemon_user *out, const char *text)

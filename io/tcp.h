@@ -34,6 +34,7 @@ struct tcp_options {
     const struct addr *local; /* bind here first; NULL: the kernel chooses */
     bool share_port;          /* SO_REUSEPORT: a listener and connections from one port */
     uint32_t timeout_ms;      /* for connect; 0: the kernel's */
+    int fd; /* tcp_listen: this one, which listens already, and is taken over; 0: none */
 };
 
 /* A listener that cannot accept for lack of descriptors pauses and tries again in a while. */

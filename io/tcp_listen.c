@@ -80,8 +80,11 @@ int tcp_listen(struct tcp_listener **out, struct loop *l, const struct addr *at,
     *s = (struct tcp_listener){
         .loop = l, .fd = -1, .accepted = accepted, .ctx = ctx, .later = {.fn = bury, .ctx = s}
     };
-    int err = sock_new(&s->fd, at->family, SOCK_STREAM, at, opt && opt->share_port);
-    if (!err && listen(s->fd, BACKLOG)) {
+    bool is_open = opt && opt->fd > 0;
+    s->fd = is_open ? opt->fd : -1;
+    int err =
+        is_open ? OK : sock_new(&s->fd, at->family, SOCK_STREAM, at, opt && opt->share_port);
+    if (!err && !is_open && listen(s->fd, BACKLOG)) {
         err = ERR_SYSTEM;
     }
     err = err ? err : loop_fd_new(&s->ready, l, s->fd, ready, s);

@@ -299,7 +299,11 @@ int udp_open(struct udp **out, struct loop *l, const struct addr *at,
     *u = (struct udp){.loop = l, .fd = -1, .fn = fn, .ctx = ctx, .any = addr_is_any(at)};
     u->later = (struct loop_task){.fn = bury, .ctx = u};
     int err = make_area(l);
-    err = err ? err : sock_new(&u->fd, at->family, SOCK_DGRAM, at, opt && opt->share_port);
+    if (opt && opt->fd > 0) {
+        u->fd = opt->fd;
+    } else if (!err) {
+        err = sock_new(&u->fd, at->family, SOCK_DGRAM, at, opt && opt->share_port);
+    }
     err = err ? err : loop_fd_new(&u->ready, l, u->fd, ready, u);
     if (err) {
         int saved = errno;

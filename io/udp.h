@@ -19,6 +19,7 @@ typedef void udp_failed(struct udp *u, const struct udp_error *e, void *ctx);
 
 struct udp_options {
     bool share_port;
+    int fd; /* this one, which is bound already, and is taken over; 0: none */
     bool
         has_header; /* what comes says its TOS and TTL; IPv4 goes without DF unless asked for */
     uint32_t buffer; /* bytes that the kernel should hold, each way; 0: as the system has it */

@@ -165,12 +165,15 @@ static void on_datagram(struct udp *u, const struct addr *from, const struct add
 }
 
 /* TCP first, then UDP on the same port; a port left to the kernel may need several tries. */
-static int listen_both(struct turn_run *r, struct listener *l, const struct addr *at)
+static int listen_both(struct turn_run *r, struct listener *l, size_t n)
 {
-    const struct udp_options opt = {.has_header = true, .buffer = r->cfg.udp_buffer};
+    const struct addr *at = &r->cfg.listen[n];
+    const struct tcp_options tcp = {.fd = r->cfg.listen_tcp[n]};
+    const struct udp_options opt = {
+        .has_header = true, .buffer = r->cfg.udp_buffer, .fd = r->cfg.listen_udp[n]};
     int err = OK;
     for (int i = 0; i < (at->port ? 1 : PORT_TRIES); i++) {
-        err = tcp_listen(&l->tcp, r->loop, at, NULL, client_accepted, l);
+        err = tcp_listen(&l->tcp, r->loop, at, &tcp, client_accepted, l);
         if (err) {
             return err;
         }
@@ -203,7 +206,7 @@ static int listen_all(struct turn_run *r)
     for (size_t i = 0; i < r->cfg.n_listen; i++) {
         struct listener *l = &r->listeners[i];
         *l = (struct listener){.run = r, .realm = r->cfg.listen_realm[i]};
-        if (listen_both(r, l, &r->cfg.listen[i])) {
+        if (listen_both(r, l, i)) {
             LOG(r->cfg.log, LOG_ERROR, "listen-failed",
                 LOG_S("addr", addr_text(&r->cfg.listen[i], text)),
                 LOG_S("why", strerror(errno)));
@@ -251,6 +254,13 @@ static int begin(struct turn_run *r)
     return err ? err : relays_check(r);
 }
 
+static const char *inherited(const struct turn_run_config *cfg, size_t n)
+{
+    return cfg->listen_tcp[n]   ? cfg->listen_udp[n] ? "udp,tcp" : "tcp"
+           : cfg->listen_udp[n] ? "udp"
+                                : "none";
+}
+
 int turn_run_new(struct turn_run **out, struct loop *l, const struct turn_run_config *cfg)
 {
     struct turn_run *r = calloc(1, sizeof *r);
@@ -268,8 +278,8 @@ int turn_run_new(struct turn_run **out, struct loop *l, const struct turn_run_co
     for (size_t i = 0; i < r->n_listeners; i++) {
         char text[ADDR_TEXT_MAX];
         LOG(cfg->log, LOG_INFO, "listening",
-            LOG_S("addr", addr_text(&r->listeners[i].at, text)),
-            LOG_S("transports", "udp,tcp"));
+            LOG_S("addr", addr_text(&r->listeners[i].at, text)), LOG_S("transports", "udp,tcp"),
+            LOG_S("inherited", inherited(cfg, i)));
     }
     *out = r;
     return OK;

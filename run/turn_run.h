@@ -36,6 +36,8 @@ struct turn_run_config {
     struct tls_context *tls; /* TLS on the TCP listeners; NULL: none. Outlives the run */
     struct addr listen[TURN_LISTEN_MAX]; /* each for UDP and TCP */
     uint8_t listen_realm[TURN_LISTEN_MAX];
+    /* Sockets at those addresses that are open already, 0: none. They are taken over. */
+    int listen_tcp[TURN_LISTEN_MAX], listen_udp[TURN_LISTEN_MAX];
     size_t n_listen;
     struct addr relay_ip4, relay_ip6; /* where relays are opened; family 0: none of that kind */
     uint16_t relay_first, relay_last; /* ports */

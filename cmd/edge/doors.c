@@ -3,47 +3,98 @@
 
 #include "lib/base/text.h"
 
+#include "io/daemon.h"
+
 #include "cmd/edge/own.h"
 
 enum {
     NAME_MAX_BYTES = 253 /* RFC 1035 */
 };
 
-static bool add_listen(struct edge_conf *e, uint8_t realm, struct conf *c, size_t n)
+/* NULL, or what is wrong with it. */
+static const char *put_listen(struct edge_conf *e, uint8_t realm, const struct addr *a)
 {
     struct turn_run_config *r = &e->run;
-    struct addr a = conf_addr(c, "listen", n);
     for (size_t i = 0; i < r->n_listen; i++) {
-        if (a.port != 0 && addr_eq(&r->listen[i], &a)) {
-            conf_fail(c, "listen", n, "is there twice");
-            return false;
+        if (a->port != 0 && addr_eq(&r->listen[i], a)) {
+            return "is there twice";
         }
     }
     if (r->n_listen == TURN_LISTEN_MAX) {
-        conf_fail(c, "listen", n, "at most %d addresses", TURN_LISTEN_MAX);
+        return "too many addresses to listen at";
+    }
+    r->listen[r->n_listen] = *a;
+    r->listen_realm[r->n_listen++] = realm;
+    if (addr_is_any(a)) {
+        e->policy.own_loopback = true;
+        return NULL;
+    }
+    return edge_conf_add_own(e, a) ? NULL : "too many addresses of our own";
+}
+
+static bool read_addresses(struct edge_conf *e, uint8_t realm, struct conf *c)
+{
+    for (size_t i = 0; i < conf_count(c, "listen"); i++) {
+        struct addr a = conf_addr(c, "listen", i);
+        const char *wrong = put_listen(e, realm, &a);
+        if (wrong) {
+            conf_fail(c, "listen", i, "%s", wrong);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Gives an inherited socket to the address it is bound to. */
+static bool hand_over(struct turn_run_config *r, const struct daemon_socket *s)
+{
+    for (size_t i = 0; i < r->n_listen; i++) {
+        int *to = s->is_tcp ? &r->listen_tcp[i] : &r->listen_udp[i];
+        if (addr_eq(&r->listen[i], &s->at) && *to == 0) {
+            *to = s->fd;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* `is_open`: their addresses are served, whatever they are. */
+static bool take_sockets(struct edge_conf *e, struct conf *c, bool is_open)
+{
+    struct daemon_socket sockets[DAEMON_SOCKETS_MAX];
+    char why[DAEMON_WHY_MAX], text[ADDR_TEXT_MAX];
+    size_t n;
+    if (daemon_sockets(sockets, &n, why)) {
+        conf_fail(c, "listen", 0, "%s", why);
         return false;
     }
-    r->listen[r->n_listen] = a;
-    r->listen_realm[r->n_listen++] = realm;
-    if (addr_is_any(&a)) {
-        e->policy.own_loopback = true;
-    } else if (!edge_conf_add_own(e, &a)) {
-        conf_fail(c, "listen", n, "too many addresses of our own");
-        return false;
+    for (size_t i = 0; i < n; i++) {
+        const struct daemon_socket *s = &sockets[i];
+        bool ok = hand_over(&e->run, s);
+        if (!ok && is_open) {
+            ok = !put_listen(e, 0, &s->at) && hand_over(&e->run, s);
+        }
+        if (!ok) {
+            conf_fail(c, "listen", 0,
+                      "%s for %s, which the service manager opened, is not among these "
+                      "addresses, or there twice, or one too many",
+                      addr_text(&s->at, text), s->is_tcp ? "TCP" : "UDP");
+            return false;
+        }
     }
     return true;
 }
 
 bool doors_read_listen(struct edge_conf *e, struct conf *c)
 {
-    struct conf *from = c;
-    for (size_t realm = 0; from; realm++) {
-        for (size_t i = 0; i < conf_count(from, "listen"); i++) {
-            if (!add_listen(e, (uint8_t)realm, from, i)) {
-                return false;
-            }
-        }
-        from = conf_section(c, "realm", realm);
+    /* Who gives sockets and no address means these and not the default. */
+    bool is_open = daemon_has_sockets() && !conf_is_given(c, "listen");
+    bool ok = is_open || read_addresses(e, 0, c);
+    for (size_t i = 0; ok && i < conf_sections(c, "realm"); i++) {
+        ok = read_addresses(e, (uint8_t)(i + 1), conf_section(c, "realm", i));
+    }
+    if (!ok || !take_sockets(e, c, is_open)) {
+        return false;
     }
     /* A wildcard listener is on every address of the machine. */
     if (e->policy.own_loopback && !own_add_all(e)) {

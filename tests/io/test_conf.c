@@ -342,6 +342,8 @@ static void values_come_back_as_written(void **state)
     assert_string_equal(said, "");
     assert_string_equal(conf_text(c, "realm", 0), "from args");
     assert_int_equal(conf_count(c, "realm"), 1);
+    assert_true(conf_is_given(c, "realm") && conf_is_given(c, "lifetime"));
+    assert_false(conf_is_given(c, "relay-address"));
     assert_int_equal(conf_count(c, "listen"), 2);
     struct addr a = conf_addr(c, "listen", 0), b = conf_addr(c, "listen", 1);
     assert_string_equal(addr_text(&a, text), "10.0.0.1:3478");
@@ -361,6 +363,7 @@ static void values_come_back_as_written(void **state)
     assert_int_equal(load(&c, said, NULL, ARGS("--realm=x", "--user-file=rel", "--quiet=off")),
                      CONF_RUN);
     assert_string_equal(conf_text(c, "user-file", 0), "rel");
+    assert_false(conf_is_given(c, "lifetime"));
     assert_false(conf_bool(c, "quiet"));
     conf_ports(c, "relay-ports", &first, &last);
     assert_true(first == 24000 && last == 29999);
