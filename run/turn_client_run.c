@@ -23,12 +23,15 @@ struct turn_client_run {
     struct loop_timer *timer;
     struct data_conn *data;
     struct addr server;
+    uint32_t connect_ms;
     const struct log *log;
     char *tag;
     void (*event)(const struct relay_event *e, void *ctx); /* NULL while closing */
     void *ctx;
     bool is_pumping, is_over;
 };
+
+static const struct tcp_events control_events;
 
 static void pump(struct turn_client_run *r);
 
@@ -181,6 +184,25 @@ static void lost(struct turn_client_run *r, uint16_t code, const char *why)
     emit(r, &e);
 }
 
+/* The server sends us to another one. */
+static int go_to(struct turn_client_run *r, const struct addr *server)
+{
+    char text[ADDR_TEXT_MAX];
+    const struct tcp_options opt = {.timeout_ms = r->connect_ms};
+    LOG(r->log, LOG_INFO, "relay-redirected", LOG_S("for", r->tag),
+        LOG_S("server", addr_text(server, text)));
+    if (r->control) {
+        tcp_close(r->control);
+        r->control = NULL;
+    }
+    r->server = *server;
+    int err = tcp_connect(&r->control, r->loop, &r->server, &opt, &control_events, r);
+    if (err) {
+        turn_client_control_closed(r->core, loop_now_ms(r->loop));
+    }
+    return err;
+}
+
 static void act(struct turn_client_run *r, const struct turn_client_action *a)
 {
     struct data_conn *d;
@@ -188,6 +210,7 @@ static void act(struct turn_client_run *r, const struct turn_client_action *a)
     int err = OK;
     switch (a->what) {
     case TURN_CLIENT_SEND: err = r->control ? tcp_write(r->control, a->bytes, none) : OK; break;
+    case TURN_CLIENT_REDIRECT: err = go_to(r, &a->server); break;
     case TURN_CLIENT_ALLOCATED: ready(r, a); break;
     case TURN_CLIENT_PERMITTED: emit(r, &(struct relay_event){.type = RELAY_PERMITTED}); break;
     case TURN_CLIENT_OPEN_DATA: err = data_open(r, a->data); break;
@@ -311,11 +334,13 @@ int turn_client_run_new(struct turn_client_run **out, struct loop *l,
     }
     *r = (struct turn_client_run){.loop = l,
                                   .server = cfg->server,
+                                  .connect_ms = cfg->connect_ms,
                                   .log = cfg->log,
                                   .tag = strdup(cfg->tag),
                                   .event = cfg->event,
                                   .ctx = cfg->ctx};
-    const struct turn_client_config core = {.username = cfg->username,
+    const struct turn_client_config core = {.server = cfg->server,
+                                            .username = cfg->username,
                                             .password = cfg->password,
                                             .software = slice_str("Causeway"),
                                             .lifetime_s = 600,

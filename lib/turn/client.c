@@ -8,18 +8,6 @@
 #include "lib/stun/stream.h"
 #include "lib/turn/client_core.h"
 
-static int keep(struct client_text *t, struct slice s, size_t max)
-{
-    if (s.len > max || s.len > sizeof t->b) {
-        return ERR_LIMIT;
-    }
-    if (s.len > 0) {
-        memmove(t->b, s.p, s.len);
-    }
-    t->len = s.len;
-    return OK;
-}
-
 int turn_client_new(struct turn_client **out, const struct turn_client_config *cfg,
                     const struct turn_client_env *env)
 {
@@ -34,9 +22,9 @@ int turn_client_new(struct turn_client **out, const struct turn_client_config *c
     c->main.deadline_ms = c->perm_txn.deadline_ms = TIMER_NEVER;
     int err =
         cfg->max_data < 1 || cfg->max_data > 1024 || cfg->username.len == 0 ? ERR_LIMIT : OK;
-    err = err ? err : keep(&c->username, cfg->username, 513);
-    err = err ? err : keep(&c->password, cfg->password, 256);
-    err = err ? err : keep(&c->software, cfg->software, 128);
+    err = err ? err : client_keep(&c->username, cfg->username, 513);
+    err = err ? err : client_keep(&c->password, cfg->password, 256);
+    err = err ? err : client_keep(&c->software, cfg->software, 128);
     c->cfg.username = client_text(&c->username);
     c->cfg.password = client_text(&c->password);
     c->cfg.software = client_text(&c->software);
@@ -78,22 +66,6 @@ void turn_client_start(struct turn_client *c, uint64_t now_ms)
     }
 }
 
-/* Takes realm and nonce and makes the key for them. */
-static bool take_challenge(struct turn_client *c, const struct stun_msg *m)
-{
-    struct slice realm, nonce;
-    if (stun_get_bytes(m, STUN_NONCE, &nonce)) {
-        return false;
-    }
-    if (stun_get_bytes(m, STUN_REALM, &realm)) {
-        realm = client_text(&c->realm);
-    }
-    return !keep(&c->realm, realm, sizeof c->realm.b) &&
-           !keep(&c->nonce, nonce, sizeof c->nonce.b) &&
-           !stun_key_long_term(&c->key, client_text(&c->username), client_text(&c->realm),
-                               client_text(&c->password));
-}
-
 bool client_txn_is(const struct client_txn *t, const struct stun_msg *m)
 {
     return t->deadline_ms != TIMER_NEVER && t->method == m->method &&
@@ -105,9 +77,13 @@ enum client_answer client_judge(struct turn_client *c, struct client_txn *t,
                                 const struct stun_msg *m, uint16_t *code)
 {
     struct slice reason;
+    if (client_must_ignore(c, m)) {
+        c->saw_forgery = true;
+        return ANSWER_FORGED;
+    }
     if (m->cls == STUN_SUCCESS) {
         /* RFC 8489 9.2.5 and 6.3.3: as if it had never come. */
-        if (stun_check_integrity(m, &c->key) || m->n_unknown > 0) {
+        if (!client_is_authentic(c, m) || m->n_unknown > 0) {
             c->saw_forgery = true;
             return ANSWER_FORGED;
         }
@@ -121,7 +97,7 @@ enum client_answer client_judge(struct turn_client *c, struct client_txn *t,
         *code = 0;
         return ANSWER_ERROR;
     }
-    if (*code == 438 && t->n_stale < CLIENT_STALE_MAX && take_challenge(c, m)) {
+    if (*code == 438 && t->n_stale < CLIENT_STALE_MAX && !client_take_challenge(c, m)) {
         t->n_stale++;
         client_report(c, "new nonce", 438);
         return ANSWER_REPEAT;
@@ -137,12 +113,19 @@ static void on_challenge(struct turn_client *c, uint64_t now_ms, const struct st
         client_fail(c, "the TURN server asks for no credentials: refusing to use it", 0);
         return;
     }
-    if (stun_get_error(m, &code, &reason) || code != 401) {
+    if (stun_get_error(m, &code, &reason) == OK && code == 300) {
+        client_redirect(c, m);
+        return;
+    }
+    if (code != 401) {
         client_fail(c, client_error_text(code), code);
         return;
     }
-    if (!stun_has(m, STUN_REALM) || !take_challenge(c, m)) {
-        client_fail(c, "the TURN server's 401 has no usable realm and nonce", code);
+    const char *wrong = stun_has(m, STUN_REALM)
+                            ? client_take_challenge(c, m)
+                            : "the TURN server's 401 has no usable realm and nonce";
+    if (wrong) {
+        client_fail(c, wrong, code);
         return;
     }
     client_report(c, "challenge", code);
@@ -221,7 +204,9 @@ static void on_main(struct turn_client *c, uint64_t now_ms, const struct stun_ms
     if (answer == ANSWER_FORGED) {
         return;
     }
-    if (answer == ANSWER_ERROR) {
+    if (answer == ANSWER_ERROR && code == 300 && c->state == CLIENT_ALLOCATING) {
+        client_redirect(c, m);
+    } else if (answer == ANSWER_ERROR) {
         bool over = c->state == CLIENT_RELEASING;
         client_fail(c, over ? "released" : client_error_text(code), over ? 0 : code);
     } else if (c->state == CLIENT_RELEASING && answer == ANSWER_OK) {

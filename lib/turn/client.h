@@ -12,7 +12,8 @@ typedef uint64_t turn_data;
 
 struct turn_client_config {
     struct slice username, password, software; /* copied */
-    uint32_t lifetime_s;                       /* asked for; 600 */
+    struct addr server;  /* that is connected to first: to notice when others lead back there */
+    uint32_t lifetime_s; /* asked for; 600 */
     uint32_t keepalive_ms; /* Binding indications on the control connection; 5000 */
     uint32_t answer_ms;    /* how long the server may take to answer; 10000 */
     uint32_t max_data;     /* data connections at a time */
@@ -25,6 +26,8 @@ struct turn_client_env {
 
 enum turn_client_do {
     TURN_CLIENT_SEND,       /* `bytes` on the control connection */
+    TURN_CLIENT_REDIRECT,   /* close the control connection, connect to `server` from here on,
+                               and call turn_client_start() again (RFC 8489 10) */
     TURN_CLIENT_ALLOCATED,  /* `relayed`, `mapped`, `lifetime_s`: first Refresh has succeeded */
     TURN_CLIENT_PERMITTED,  /* permissions of turn_client_permit() are installed */
     TURN_CLIENT_OPEN_DATA,  /* connect to the server again, as `data`; answer _data_opened() */
@@ -39,7 +42,7 @@ struct turn_client_action {
     enum turn_client_do what;
     turn_data data;
     struct slice bytes; /* good until the next call in */
-    struct addr relayed, mapped, peer;
+    struct addr relayed, mapped, peer, server;
     uint32_t lifetime_s;
     uint16_t code;   /* STUN error code, or 0 */
     const char *why; /* one sentence, a literal */

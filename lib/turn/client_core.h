@@ -10,8 +10,10 @@ enum {
     CLIENT_MSG_MAX = 8192, /* no server has reason to send more in one message */
     CLIENT_REQUEST_MAX = 3072,
     CLIENT_PERMS_MAX = 32,
-    CLIENT_PERMS_BATCH = 16, /* stays below the STUN_ATTRS_MAX of servers like ours */
-    CLIENT_STALE_MAX = 3,    /* new nonces in a row before we give up */
+    CLIENT_PERMS_BATCH = 16,     /* stays below the STUN_ATTRS_MAX of servers like ours */
+    CLIENT_STALE_MAX = 3,        /* new nonces in a row before we give up */
+    CLIENT_SERVERS_MAX = 4,      /* that may send us from one to the next */
+    CLIENT_ALGORITHMS_MAX = 256, /* bytes of PASSWORD-ALGORITHMS */
     CLIENT_PERM_REFRESH_MS = 240 * 1000, /* they live 300 s (RFC 8656 9.2) */
     CLIENT_RELEASE_MS = 1000,
     CLIENT_PEER_MS = 30 * 1000 /* what a server may spend on reaching a peer (RFC 6062 5.2) */
@@ -78,6 +80,11 @@ struct turn_client {
     struct turn_client_env env;
     struct client_text username, password, software, realm, nonce;
     struct stun_key key;
+    uint8_t algorithms[CLIENT_ALGORITHMS_MAX]; /* as the server listed them; none: MD5 */
+    size_t algorithms_len;
+    bool hides_name;                         /* USERHASH in place of USERNAME */
+    struct addr servers[CLIENT_SERVERS_MAX]; /* that we have been at */
+    size_t n_servers;
     enum client_state state;
     struct addr relayed, mapped;
     uint32_t lifetime_s;
@@ -114,6 +121,20 @@ void client_send_permissions(struct turn_client *c, uint64_t now_ms);
 void client_send_connect(struct turn_client *c, uint64_t now_ms, struct client_data *d);
 void client_send_bind(struct turn_client *c, uint64_t now_ms, struct client_data *d);
 void client_send_keepalive(struct turn_client *c);
+
+/* client_auth.c */
+/* Takes nonce, realm and password algorithms and makes the key for them. NULL, or why it
+ * cannot be: somebody may have changed what the server offers (RFC 8489 9.2.5). */
+const char *client_take_challenge(struct turn_client *c, const struct stun_msg *m);
+/* The credentials of a request, up to the integrity attribute. */
+void client_put_credentials(const struct turn_client *c, struct stun_writer *s);
+/* Is it signed with our key, and by the attribute that was agreed on? */
+bool client_is_authentic(const struct turn_client *c, const struct stun_msg *m);
+/* RFC 8489 9.2.5: a response that has to be taken as if it had never come. */
+bool client_must_ignore(const struct turn_client *c, const struct stun_msg *m);
+/* A 300: goes to the other server, or ends it. */
+void client_redirect(struct turn_client *c, const struct stun_msg *m);
+int client_keep(struct client_text *t, struct slice s, size_t max);
 
 /* client_data.c */
 void client_data_close(struct turn_client *c, struct client_data *d, const char *why,

@@ -137,9 +137,7 @@ static bool begin_auth(struct turn_client *c, struct stun_writer *s, struct clie
     }
     t->method = method;
     t->deadline_ms = deadline_ms;
-    stun_put_bytes(s, STUN_USERNAME, client_text(&c->username));
-    stun_put_bytes(s, STUN_REALM, client_text(&c->realm));
-    stun_put_bytes(s, STUN_NONCE, client_text(&c->nonce));
+    client_put_credentials(c, s);
     return true;
 }
 
