@@ -227,6 +227,7 @@ static int make_maps(struct turn_run *r)
     io_random(secret, sizeof secret);
     int err = map_init(&r->clients_by_id, r->cfg.max_connections,
                        MAP_KEY(struct client, by_id, id), sizeof(turn_id), secret);
+    err = err ? err : crowd_init(r, secret);
     err = err ? err
               : map_init(&r->relays_by_id, 3 * n, MAP_KEY(struct relay, by_id, id),
                          sizeof(turn_id), secret);
@@ -309,6 +310,7 @@ void turn_run_free(struct turn_run *r)
     loop_timer_free(r->sweep);
     loop_idle_free(r->drained);
     map_done(&r->clients_by_id);
+    map_done(&r->networks);
     map_done(&r->relays_by_id);
     map_done(&r->peers_by_id);
     turn_server_free(r->core);

@@ -43,6 +43,8 @@ struct turn_run_config {
     uint16_t relay_first, relay_last; /* ports */
     uint32_t max_connections;         /* TCP connections from clients, in all */
     uint32_t udp_buffer;              /* of a listener, in bytes; 0: as the system has it */
+    /* Of one network, 0: any number: new ones in a second, and those that have no allocation. */
+    uint32_t max_accepts_per_s, max_strangers;
     uint32_t idle_s;  /* a TCP connection that made no allocation and bound nothing is closed */
     uint32_t first_s; /* the same when its first message is not whole by then */
     /* Proxies that tell their clients' addresses (lib/proxy), and must. */

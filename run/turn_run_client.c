@@ -148,6 +148,7 @@ void client_accepted(struct tcp *t, const struct addr *peer, void *ctx)
 void client_free(struct client *c)
 {
     struct turn_run *r = c->run;
+    crowd_leave(c);
     map_remove(&r->clients_by_id, &c->by_id);
     *c->prev = c->next;
     if (c->next) {

@@ -60,7 +60,8 @@ static enum door_step begin_proxy(struct client *c, struct slice first, struct d
         c->conn.client = h.client;
         c->server = h.server;
     }
-    return DOOR_ON;
+    e->why = crowd_join(c);
+    return e->why ? DOOR_SHUT : DOOR_ON;
 }
 
 static const struct door doors[] = {
@@ -145,5 +146,10 @@ void door_open(struct client *c)
     c->at = DOOR_OUTSIDE;
     c->is_from_proxy = is_proxy(c->run, &c->conn.client);
     c->server = c->conn.local;
+    const char *why = c->is_from_proxy ? NULL : crowd_join(c); /* or behind the header */
+    if (why) {
+        door_refuse(c, why);
+        return;
+    }
     tcp_start(c->tcp, &first_events, c);
 }

@@ -27,6 +27,7 @@ struct client { /* a client's TCP connection, until it ends or becomes part of a
     struct addr server; /* where the client connected to: at the proxy, if it came by one */
     struct tcp *web;    /* to the web server it is for, until that stands; else NULL */
     struct addr web_at;
+    struct network *network; /* turn_run_crowd.c; NULL: of none */
     struct client *next, **prev;
     unsigned at; /* DOOR_* */
     uint64_t begun_ms;
@@ -97,6 +98,8 @@ struct turn_run {
     struct listener listeners[TURN_LISTEN_MAX];
     size_t n_listeners;
     struct map clients_by_id, relays_by_id, peers_by_id;
+    struct map networks;
+    struct rates accepts; /* by network */
     struct client *clients;
     struct relay *relays;
     struct peer_link *peers;
@@ -163,6 +166,13 @@ bool web_wants(const struct turn_run *r, const struct client_hello *h);
 const struct turn_name *run_name_of(const struct turn_run *r, struct slice name);
 void web_sweep(struct turn_run *r);
 void web_done(struct turn_run *r);
+
+/* turn_run_crowd.c */
+MUST_USE int crowd_init(struct turn_run *r, const uint8_t secret[16]);
+/* Counts it among those from around its client's address, which may have changed. NULL, or why it
+ * is not wanted; it must be left all the same. */
+const char *crowd_join(struct client *c);
+void crowd_leave(struct client *c);
 
 /* turn_run_relay.c */
 /* Can relays be opened at all? Better known at the start than from the first client. */

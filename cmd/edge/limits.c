@@ -92,6 +92,8 @@ bool limits_read(struct edge_conf *e, struct conf *c)
     s->mobility = conf_bool(c, "mobility");
     s->tcp_accept_any = conf_choice(c, "tcp-accept") == 1;
     e->run.max_connections = number(c, "max-connections");
+    e->run.max_accepts_per_s = number(c, "max-accepts");
+    e->run.max_strangers = number(c, "max-strangers");
     e->run.idle_s = number(c, "idle");
     e->run.first_s = number(c, "first-message");
     e->run.udp_buffer = number(c, "udp-buffer");

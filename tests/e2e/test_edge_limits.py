@@ -8,7 +8,7 @@ import time
 import pytest
 
 import turn_client as tc
-from conftest import TIMEOUT_S
+from conftest import TIMEOUT_S, wait_until
 
 pytestmark = pytest.mark.sanitized
 EDGE, PEER = "127.0.0.2", "127.0.0.3"
@@ -108,3 +108,54 @@ def test_a_bandwidth_slows_a_stream_down_and_loses_nothing(edge, opened):
     assert got == sent
     assert 0.49 < took < 3  # never faster; much slower only on a machine that is busy
     program.wait_event("limit", user="turn", why="bandwidth of the user")
+
+
+def shut(s):
+    """Did the server close it, without a word?"""
+    try:
+        return s.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
+def test_strangers_leave_room_for_those_with_a_password(edge, opened):
+    program, server = edge("--max-strangers", "3", "--max-accepts", "0")
+    known = [opened(tc.Turn(server)) for _ in range(2)]
+    for control in known:
+        control.allocate()  # these do not count any more
+    held = [opened(socket.create_connection(server, TIMEOUT_S)) for _ in range(3)]
+    assert shut(opened(socket.create_connection(server, TIMEOUT_S)))
+    why = "too many connections without an allocation from one network"
+    program.wait_event("door-refused", why=why)
+    assert known[0].permit(PEER) == 0
+    # 127.0.1.1 is another /24 than 127.0.0.1.
+    far = socket.create_connection(server, TIMEOUT_S, ("127.0.1.1", 0))
+    other = opened(tc.Turn.__new__(tc.Turn))
+    other.__dict__.update(known[0].__dict__, s=far)
+    assert other.ask(tc.BINDING, signed=False).code == 0
+    held[0].close()
+    wait_until("the place is free again", lambda: not shut_at_once(server))
+
+
+def shut_at_once(server):
+    with socket.create_connection(server, TIMEOUT_S) as s:
+        s.settimeout(0.05)
+        try:
+            return shut(s)
+        except TimeoutError:
+            return False
+
+
+def test_a_network_connects_so_often_in_a_second(edge, opened):
+    program, server = edge("--max-accepts", "5")
+    tried = [opened(socket.create_connection(server, TIMEOUT_S)) for _ in range(60)]
+    program.wait_event("door-refused", why="too many connections a second from one network")
+    for s in tried:
+        s.settimeout(0.001)
+    left = 0
+    for s in tried:
+        try:
+            left += not shut(s)
+        except TimeoutError:
+            left += 1
+    assert 5 <= left <= 30
