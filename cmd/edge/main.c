@@ -4,6 +4,7 @@
 #include "cmd/edge/admin.h"
 #include "cmd/edge/conf.h"
 #include "cmd/edge/ctl.h"
+#include "cmd/edge/import.h"
 #include "cmd/edge/service.h"
 
 int main(int argc, char **argv)
@@ -14,6 +15,9 @@ int main(int argc, char **argv)
     }
     if (argc > 1 && strcmp(argv[1], "ctl") == 0) {
         return ctl_command(argc - 1, argv + 1);
+    }
+    if (argc > 1 && strcmp(argv[1], "import-coturn") == 0) {
+        return import_command(argc - 1, argv + 1);
     }
     enum conf_result got = conf_load(&c, &edge_program, argc, argv, edge_conf_valid);
     if (got != CONF_RUN) {
