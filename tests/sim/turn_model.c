@@ -49,12 +49,12 @@ static const char *const act_names[] = {
 
 void model_act(struct model *m, const struct turn_action *a)
 {
-    if (m->n_acts == MODEL_ACTS || a->body.len > MODEL_BYTES - m->n_bytes) {
+    if (m->n_acts == m->max_acts || a->body.len > m->max_bytes - m->n_bytes) {
         model_fault(m, "one event led to more actions than can be");
         return;
     }
     struct act *act = &m->acts[m->n_acts++];
-    *act = (struct act){.a = *a};
+    *act = (struct act){.a = *a, .is_seen = a->what == TURN_DO_REPORT};
     if (a->body.len > 0) {
         memcpy(m->bytes + m->n_bytes, a->body.p, a->body.len);
         act->a.body.p = m->bytes + m->n_bytes;
@@ -87,7 +87,10 @@ static turn_id id_of(const struct turn_action *a)
 
 struct act *model_take(struct model *m, enum turn_do what, turn_id id)
 {
-    for (size_t i = 0; i < m->n_acts; i++) {
+    while (m->n_seen < m->n_acts && m->acts[m->n_seen].is_seen) {
+        m->n_seen++;
+    }
+    for (size_t i = m->n_seen; i < m->n_acts; i++) {
         struct act *act = &m->acts[i];
         if (!act->is_seen && act->a.what == what && (id == 0 || id_of(&act->a) == id)) {
             act->is_seen = true;
@@ -187,43 +190,11 @@ bool model_want_success(struct model *m, const struct turn_conn *c, uint16_t met
     return true;
 }
 
-struct m_alloc *model_alloc_of(struct model *m, const struct turn_conn *c)
-{
-    for (size_t i = 0; i < MODEL_ALLOCS; i++) {
-        struct m_alloc *a = &m->allocs[i];
-        if (a->is_live && a->conn.id == c->id &&
-            (c->id != 0 ||
-             (addr_eq(&a->conn.client, &c->client) && addr_eq(&a->conn.local, &c->local)))) {
-            return a;
-        }
-    }
-    return NULL;
-}
-
-size_t model_live_allocs(const struct model *m)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < MODEL_ALLOCS; i++) {
-        n += m->allocs[i].is_live;
-    }
-    return n;
-}
-
-struct m_link *model_link(struct model *m, turn_id id)
-{
-    for (size_t i = 0; i < MODEL_LINKS; i++) {
-        if (m->links[i].alloc && m->links[i].id == id) {
-            return &m->links[i];
-        }
-    }
-    return NULL;
-}
-
-struct m_perm *model_perm(struct model *m, const struct m_alloc *a, const struct addr *peer)
+struct m_perm *model_perm(struct m_alloc *a, const struct addr *peer)
 {
     for (size_t i = 0; i < MODEL_PERMS; i++) {
-        if (m->perms[i].alloc == a && addr_ip_eq(&m->perms[i].ip, peer)) {
-            return &m->perms[i];
+        if (a->perms[i].alloc && addr_ip_eq(&a->perms[i].ip, peer)) {
+            return &a->perms[i];
         }
     }
     return NULL;
@@ -283,12 +254,12 @@ static void want_attempt(struct model *m, struct m_link *l)
 
 struct m_link *model_new_link(struct model *m, struct m_alloc *a, const struct addr *peer)
 {
-    bool fits = !model_has_link(m, a, peer) && model_link_fits(m, a);
+    bool fits = !model_has_link(a, peer) && model_link_fits(m, a);
     for (size_t i = 0; i < MODEL_LINKS && fits; i++) {
-        if (!m->links[i].alloc) {
-            m->links[i] = (struct m_link){
+        if (!a->links[i].alloc) {
+            a->links[i] = (struct m_link){
                 .alloc = a, .peer = *peer, .expires_ms = m->now_ms + 30 * SECOND};
-            return &m->links[i];
+            return &a->links[i];
         }
     }
     return NULL;
@@ -299,7 +270,7 @@ void model_tcp_accepted(struct model *m, turn_id relay, const struct addr *peer,
     struct m_alloc *a = model_alloc_with(m, relay);
     bool may = a && a->is_open && a->transport == TURN_TCP &&
                model_relay_for(a, peer->family) && m->peer_ok(peer, m->is_strict) &&
-               (m->cfg.tcp_accept_any || model_perm(m, a, peer));
+               (m->cfg.tcp_accept_any || model_perm(a, peer));
     struct m_link *l = may ? model_new_link(m, a, peer) : NULL;
     if (!l) {
         if (link) {
@@ -387,7 +358,7 @@ void model_peer(struct model *m, turn_id relay, const struct addr *peer, struct 
     uint8_t got[MODEL_FRAME];
     const struct m_chan *ch = NULL;
     struct m_alloc *a = model_alloc_with(m, relay);
-    if (!a || !a->is_open || a->transport != TURN_UDP || !model_perm(m, a, peer) ||
+    if (!a || !a->is_open || a->transport != TURN_UDP || !model_perm(a, peer) ||
         model_relay_for(a, peer->family) != model_relay(m, relay)) {
         m->count[COUNT_PEER_DROPPED]++;
         return;
@@ -411,8 +382,8 @@ void model_peer(struct model *m, turn_id relay, const struct addr *peer, struct 
         model_fault(m, "a peer's datagram goes on with the wrong TOS, TTL or DF");
     }
     for (size_t i = 0; i < MODEL_CHANS; i++) {
-        if (m->chans[i].alloc == a && addr_eq(&m->chans[i].peer, peer)) {
-            ch = &m->chans[i];
+        if (a->chans[i].alloc && addr_eq(&a->chans[i].peer, peer)) {
+            ch = &a->chans[i];
         }
     }
     struct slice message = slice_of(got, whole(&act->a, got, sizeof got));
@@ -428,13 +399,13 @@ static void check_unasked(struct model *m)
 {
     for (size_t i = 0; i < m->n_acts; i++) {
         const struct act *act = &m->acts[i];
-        if (!act->is_seen && act->a.what != TURN_DO_REPORT) {
+        if (!act->is_seen) {
             model_fault(m, "%s that nothing asks for (conn %llu, relay %llx, link %llx)",
                         act_names[act->a.what], (unsigned long long)act->a.conn,
                         (unsigned long long)act->a.relay, (unsigned long long)act->a.peer_conn);
         }
     }
-    m->n_acts = m->n_bytes = 0;
+    m->n_acts = m->n_seen = m->n_bytes = 0;
 }
 
 void model_settle(struct model *m)
@@ -442,6 +413,11 @@ void model_settle(struct model *m)
     check_unasked(m);
     model_check_numbers(m);
     model_forget_users(m);
+    model_untouch(m);
+    /* So that each of many allocations costs as much as each of few. */
+    if (++m->n_settled % (m->n_slots / 2) == 0) {
+        model_audit(m);
+    }
     m->count[COUNT_CRYPTO_FAILED] += m->crypto_failed;
     m->crypto_failed = false;
 }

@@ -7,14 +7,15 @@
 #include "lib/turn/server.h"
 
 enum {
-    MODEL_ALLOCS = 32,
-    MODEL_RELAYS = 2, /* of an allocation */
-    MODEL_PERMS = MODEL_ALLOCS * 4,
-    MODEL_CHANS = MODEL_ALLOCS * 3,
-    MODEL_LINKS = MODEL_ALLOCS * 4,
-    MODEL_PARKED = 96, /* more than the server keeps */
-    MODEL_ACTS = 512,
-    MODEL_BYTES = 1 << 16, /* what one event sends */
+    MODEL_RELAYS = 2, /* these four: of an allocation, at most */
+    MODEL_PERMS = 4,
+    MODEL_CHANS = 3,
+    MODEL_LINKS = 4,
+    MODEL_PARKED = 96,     /* more than the server keeps */
+    MODEL_ACTS = 512,      /* of one event, and as many for each allocation as follow ... */
+    MODEL_ACTS_EACH = 12,  /* ... when all end at once */
+    MODEL_BYTES = 1 << 16, /* what one event sends, and ... */
+    MODEL_BYTES_EACH = 512,
     MODEL_FRAME = 1024,
     MODEL_USERS = 4,
     MODEL_PEERS = 3, /* in one request */
@@ -86,27 +87,9 @@ struct m_relay {
     uint64_t expires_ms;
 };
 
-struct m_meter { /* what has gone through and has not seeped away yet, in thousandths of a byte */
+struct m_meter { /* what has gone through and has not seeped away yet, in thousandths of a byte
+                  */
     uint64_t fill, at_ms;
-};
-
-struct m_alloc {
-    bool is_live, is_open;
-    turn_id id; /* that of its first relay */
-    struct m_relay relay[MODEL_RELAYS];
-    uint8_t missing_family; /* a relay that was asked for as well */
-    uint16_t missing_code;  /* 0: none is missing */
-    turn_id reserve;        /* until it is open */
-    turn_id kept;           /* the port that was reserved with it, for good */
-    struct turn_conn conn;
-    uint8_t user;
-    struct stun_tid tid;
-    enum turn_transport transport;
-    uint32_t lifetime_s;
-    uint64_t token;        /* of `kept`; 0: not told yet */
-    uint64_t key_until_ms; /* then its user's key is asked for again */
-    uint32_t owed;         /* datagrams that ICMP may still answer */
-    struct m_meter meter[2]; /* to the client, to peers */
 };
 
 struct m_perm {
@@ -138,8 +121,35 @@ struct m_link { /* a peer's TCP connection */
     uint64_t expires_ms;
 };
 
+struct m_alloc {
+    bool is_live, is_open;
+    turn_id id; /* that of its first relay */
+    struct m_relay relay[MODEL_RELAYS];
+    uint8_t missing_family; /* a relay that was asked for as well */
+    uint16_t missing_code;  /* 0: none is missing */
+    turn_id reserve;        /* until it is open */
+    turn_id kept;           /* the port that was reserved with it, for good */
+    struct turn_conn conn;
+    uint8_t user;
+    struct stun_tid tid;
+    enum turn_transport transport;
+    uint32_t lifetime_s;
+    uint64_t token;          /* of `kept`; 0: not told yet */
+    uint64_t key_until_ms;   /* then its user's key is asked for again */
+    uint32_t owed;           /* datagrams that ICMP may still answer */
+    struct m_meter meter[2]; /* to the client, to peers */
+    struct m_perm perms[MODEL_PERMS];
+    struct m_chan chans[MODEL_CHANS];
+    struct m_link links[MODEL_LINKS];
+};
+
+struct m_sums { /* over live allocations */
+    uint32_t allocs, open, relays, perms, chans, links, unbound;
+    uint32_t reserves; /* ports still to be kept */
+};
+
 struct m_reserve {
-    turn_id id; /* 0: not live */
+    turn_id id;
     uint64_t token, expires_ms;
     uint8_t user, family;
 };
@@ -179,19 +189,22 @@ struct model {
     struct m_user users[MODEL_USERS];
     bool (*peer_ok)(const struct addr *peer, bool is_strict); /* the policy, as it is meant */
     bool is_strict, is_draining;
-    struct m_alloc allocs[MODEL_ALLOCS];
-    struct m_perm perms[MODEL_PERMS];
-    struct m_chan chans[MODEL_CHANS];
-    struct m_link links[MODEL_LINKS];
-    struct m_reserve reserves[MODEL_ALLOCS];
+    struct m_alloc *allocs; /* who changes one has it from a function that finds it */
+    size_t n_slots;
+    struct m_table *table;      /* turn_model_table.c */
+    struct m_reserve *reserves; /* the live ones, in no order */
+    size_t n_reserves;
     struct m_parked parked[MODEL_PARKED];
-    struct act acts[MODEL_ACTS];
-    size_t n_acts, n_bytes;
-    uint8_t bytes[MODEL_BYTES]; /* the bodies of `acts` */
+    struct act *acts;
+    size_t n_acts, max_acts, n_seen, n_bytes; /* n_seen: the first ones, without a gap */
+    uint8_t *bytes;                           /* the bodies of `acts` */
+    size_t max_bytes;
     uint64_t unproven_at_s; /* the second that these are of: answers over UDP to nobody known */
     uint32_t unproven_all, unproven[256]; /* by the client's prefix */
     struct m_rates rates;
     struct m_meter user_meter[MODEL_USERS][2], meter[2];
+    uint64_t n_settled;
+    uint32_t most_allocs;   /* that lived at once */
     bool crypto_failed;     /* in this event: an answer may be missing, or be a refusal */
     bool keeps_permissions; /* a planted fault of the model's own */
     uint64_t count[COUNT_ALL];
@@ -199,6 +212,10 @@ struct model {
     char line[MODEL_LINES][MODEL_LINE];
     size_t n_lines;
 };
+
+/* Room for so many allocations, or a little more. False: no memory. */
+bool model_init(struct model *m, size_t n_slots);
+void model_clear(struct model *m);
 
 /* The last MODEL_LINES of these are kept. */
 void model_tell(struct model *m, const char *form, ...) __attribute__((format(printf, 2, 3)));
@@ -226,10 +243,11 @@ void model_sessions(struct model *m); /* asks, and compares */
 void model_settle(struct model *m);
 
 /* UINT64_MAX: nothing will fall due. */
-uint64_t model_deadline_ms(const struct model *m);
+uint64_t model_deadline_ms(struct model *m);
 struct m_alloc *model_alloc_of(struct model *m, const struct turn_conn *c);
 /* By its own id; NULL: it is not live. */
 struct m_alloc *model_alloc(struct model *m, turn_id id);
+const struct m_alloc *model_look(struct model *m, turn_id id); /* and changes nothing */
 /* Whose relay this is; NULL: nobody's. */
 struct m_alloc *model_alloc_with(struct model *m, turn_id relay);
 struct m_relay *model_relay(struct model *m, turn_id relay);
@@ -237,7 +255,10 @@ struct m_relay *model_relay(struct model *m, turn_id relay);
 struct m_relay *model_relay_for(struct m_alloc *a, uint8_t family);
 size_t model_n_relays(const struct m_alloc *a);
 struct m_link *model_link(struct model *m, turn_id id);
-size_t model_live_allocs(const struct model *m);
+/* The one that ConnectionBind with this number would take, or NULL. */
+struct m_link *model_waiting_link(struct model *m, uint32_t cid);
+struct m_sums model_sums(struct model *m);
+struct m_sums model_sums_of(struct model *m, uint8_t user);
 
 /* Between the files of the model. */
 /* What is to become of a datagram's header; false: nothing, it ends here. */
@@ -248,6 +269,17 @@ void model_want_header(struct model *m, const struct frame *f, struct m_alloc *a
                        const struct act *act);
 bool model_same_opts(const struct dgram_opts *a, const struct dgram_opts *b);
 bool model_goes_to(const struct turn_action *a, const struct turn_conn *c);
+/* For who changes an allocation that he did not just find. Returns `a`. */
+struct m_alloc *model_touch(struct model *m, struct m_alloc *a);
+void model_untouch(struct model *m); /* the event is over */
+struct m_alloc *model_free_slot(struct model *m);
+/* Of all allocations; reserves are another matter. */
+uint64_t model_alloc_due_ms(struct model *m);
+/* The first one behind `after` (NULL: of all) with something due. */
+struct m_alloc *model_next_due(struct model *m, const struct m_alloc *after);
+void model_drop_reserve(struct model *m, struct m_reserve *r);
+/* The whole world at once, for what looking at each event's own might miss. */
+void model_audit(struct model *m);
 struct act *model_take(struct model *m, enum turn_do what, turn_id id);
 bool model_is_signed(const struct stun_msg *m);
 /* Takes the answer to `tid`. False when there is none. */
@@ -260,7 +292,7 @@ bool model_want_success(struct model *m, const struct turn_conn *c, uint16_t met
                         const struct stun_tid *tid, uint8_t user, struct stun_msg *out);
 void model_want_allocated(struct model *m, struct m_alloc *a);
 void model_want_close(struct model *m, enum turn_do what, turn_id id);
-struct m_perm *model_perm(struct model *m, const struct m_alloc *a, const struct addr *peer);
+struct m_perm *model_perm(struct m_alloc *a, const struct addr *peer);
 /* One of two relays, with what hangs on it. */
 void model_end_relay(struct model *m, struct m_alloc *a, struct m_relay *r);
 void model_end_alloc(struct model *m, struct m_alloc *a);
@@ -270,7 +302,7 @@ void model_check_numbers(struct model *m);
 struct m_link *model_new_link(struct model *m, struct m_alloc *a, const struct addr *peer);
 void model_judge(struct model *m, const struct frame *f, bool key_is_right, uint64_t until_ms);
 uint8_t model_prefix(const struct model *m, const struct turn_conn *c);
-bool model_has_link(const struct model *m, const struct m_alloc *a, const struct addr *peer);
+bool model_has_link(const struct m_alloc *a, const struct addr *peer);
 bool model_link_fits(struct model *m, const struct m_alloc *a);
 bool model_may_connect(struct model *m, uint8_t user); /* counts it */
 void model_failed(struct model *m, const struct turn_conn *c);

@@ -67,33 +67,21 @@ static uint32_t granted_s(const struct model *m, const struct ask_facts *q)
 
 static struct m_reserve *reserve_of(struct model *m, uint64_t token)
 {
-    for (size_t i = 0; i < MODEL_ALLOCS; i++) {
-        if (m->reserves[i].id && m->reserves[i].token == token) {
+    for (size_t i = 0; i < m->n_reserves; i++) {
+        if (m->reserves[i].token == token) {
             return &m->reserves[i];
         }
     }
     return NULL;
 }
 
-/* Ports kept, or about to be. */
-static size_t n_reserves(const struct model *m)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < MODEL_ALLOCS; i++) {
-        n += m->reserves[i].id != 0;
-        n += m->allocs[i].is_live && m->allocs[i].reserve;
-    }
-    return n;
-}
-
 /* A port that is kept counts as an allocation until it is claimed or given up. */
-static size_t n_of_user(const struct model *m, uint8_t user)
+static size_t n_of_user(struct model *m, uint8_t user)
 {
-    size_t n = 0;
-    for (size_t i = 0; i < MODEL_ALLOCS; i++) {
-        const struct m_alloc *a = &m->allocs[i];
-        n += a->is_live && a->user == user ? model_n_relays(a) + (a->reserve != 0) : 0;
-        n += m->reserves[i].id && m->reserves[i].user == user;
+    struct m_sums of_user = model_sums_of(m, user);
+    size_t n = of_user.relays + of_user.reserves;
+    for (size_t i = 0; i < m->n_reserves; i++) {
+        n += m->reserves[i].user == user;
     }
     return n;
 }
@@ -102,9 +90,10 @@ static bool quota_left(struct model *m, const struct ask_facts *q)
 {
     const struct m_reserve *from = q->has_token ? reserve_of(m, q->token) : NULL;
     size_t more = (from && from->user == q->user ? 0u : 1u) + q->reserve_next;
+    struct m_sums all = model_sums(m);
     return n_of_user(m, q->user) + more <= m->cfg.max_per_user &&
-           model_live_allocs(m) < m->cfg.max_allocations &&
-           n_reserves(m) + q->reserve_next <= m->cfg.max_allocations;
+           all.allocs < m->cfg.max_allocations &&
+           m->n_reserves + all.reserves + q->reserve_next <= m->cfg.max_allocations;
 }
 
 static bool may_allocate(struct model *m, const struct frame *f)
@@ -166,14 +155,11 @@ static void want_second(struct model *m, const struct ask_facts *q, struct m_all
 static void want_open(struct model *m, const struct frame *f, uint64_t until_ms)
 {
     const struct ask_facts *q = &f->facts;
-    struct m_alloc *a = m->allocs;
+    struct m_alloc *a = model_free_slot(m);
     struct m_reserve *from = q->has_token ? reserve_of(m, q->token) : NULL;
     uint8_t family = from ? from->family : q->family ? q->family : ADDR_IP4;
     family = q->has_also && !m->cfg.relay_ip4 ? ADDR_IP6 : family;
     bool fits = n_of_user(m, q->user) + 2 <= m->cfg.max_per_user;
-    while (a->is_live) {
-        a++;
-    }
     *a = (struct m_alloc){.conn = f->conn,
                           .user = q->user,
                           .tid = q->tid,
@@ -190,7 +176,7 @@ static void want_open(struct model *m, const struct frame *f, uint64_t until_ms)
     }
     a->is_live = true;
     if (from) {
-        from->id = 0;
+        model_drop_reserve(m, from);
         m->count[COUNT_FROM_RESERVE]++;
     }
 }
@@ -239,20 +225,20 @@ static void judge_refresh(struct model *m, const struct frame *f, struct m_alloc
     m->count[is_end ? COUNT_RELEASED : COUNT_REFRESHED]++;
 }
 
-static size_t n_perms(const struct model *m, const struct m_alloc *a)
+static size_t n_perms(const struct m_alloc *a)
 {
     size_t n = 0;
     for (size_t i = 0; i < MODEL_PERMS; i++) {
-        n += m->perms[i].alloc == a;
+        n += a->perms[i].alloc != NULL;
     }
     return n;
 }
 
 static void install(struct model *m, struct m_alloc *a, const struct addr *peer)
 {
-    struct m_perm *p = model_perm(m, a, peer);
+    struct m_perm *p = model_perm(a, peer);
     for (size_t i = 0; i < MODEL_PERMS && !p; i++) {
-        p = m->perms[i].alloc ? NULL : &m->perms[i];
+        p = a->perms[i].alloc ? NULL : &a->perms[i];
     }
     if (p) {
         *p = (struct m_perm){.alloc = a, .ip = *peer, .expires_ms = m->now_ms + 300 * SECOND};
@@ -262,11 +248,11 @@ static void install(struct model *m, struct m_alloc *a, const struct addr *peer)
 }
 
 /* Of the request's addresses, those without a permission; each once. */
-static size_t n_new(struct model *m, const struct m_alloc *a, const struct ask_facts *q)
+static size_t n_new(struct m_alloc *a, const struct ask_facts *q)
 {
     size_t n = 0;
     for (size_t i = 0; i < q->n_peers; i++) {
-        bool is_new = !model_perm(m, a, &q->peer[i]);
+        bool is_new = !model_perm(a, &q->peer[i]);
         for (size_t k = 0; k < i; k++) {
             is_new &= !addr_ip_eq(&q->peer[i], &q->peer[k]);
         }
@@ -282,7 +268,7 @@ static void judge_permission(struct model *m, const struct frame *f, struct m_al
     for (size_t i = 0; i < q->n_peers && may; i++) {
         may = may_reach(m, a, &q->peer[i]);
     }
-    if (!may || n_perms(m, a) + n_new(m, a, q) > m->cfg.max_permissions) {
+    if (!may || n_perms(a) + n_new(a, q) > m->cfg.max_permissions) {
         deny(m, f);
         return;
     }
@@ -301,16 +287,16 @@ static bool may_bind_channel(struct model *m, const struct ask_facts *q, struct 
         return false;
     }
     for (size_t i = 0; i < MODEL_CHANS; i++) {
-        struct m_chan *ch = &m->chans[i];
+        struct m_chan *ch = &a->chans[i];
         bool number = ch->number == q->channel, peer = addr_eq(&ch->peer, &q->peer[0]);
-        if (ch->alloc == a && number != peer) {
+        if (ch->alloc && number != peer) {
             return false;
         }
-        *found = ch->alloc == a && number ? ch : *found;
-        n += ch->alloc == a;
+        *found = ch->alloc && number ? ch : *found;
+        n += ch->alloc != NULL;
     }
     return (*found || n < m->cfg.max_channels) &&
-           (model_perm(m, a, &q->peer[0]) || n_perms(m, a) < m->cfg.max_permissions);
+           (model_perm(a, &q->peer[0]) || n_perms(a) < m->cfg.max_permissions);
 }
 
 static void judge_channel(struct model *m, const struct frame *f, struct m_alloc *a)
@@ -322,7 +308,7 @@ static void judge_channel(struct model *m, const struct frame *f, struct m_alloc
         return;
     }
     for (size_t i = 0; i < MODEL_CHANS && !ch; i++) {
-        ch = m->chans[i].alloc ? NULL : &m->chans[i];
+        ch = a->chans[i].alloc ? NULL : &a->chans[i];
     }
     *ch = (struct m_chan){.alloc = a,
                           .peer = q->peer[0],
@@ -337,7 +323,7 @@ static void judge_connect(struct model *m, const struct frame *f, struct m_alloc
 {
     const struct ask_facts *q = &f->facts;
     bool is_new = a && a->is_open && a->transport == TURN_TCP && q->n_peers > 0 &&
-                  !m->cfg.tcp.is_passive && !model_has_link(m, a, &q->peer[0]);
+                  !m->cfg.tcp.is_passive && !model_has_link(a, &q->peer[0]);
     bool may = is_new && model_may_connect(m, q->user) && may_reach(m, a, &q->peer[0]);
     struct m_link *l = may ? model_new_link(m, a, &q->peer[0]) : NULL;
     if (!l) {
@@ -358,13 +344,7 @@ static void judge_connect(struct model *m, const struct frame *f, struct m_alloc
 
 static void judge_bind(struct model *m, const struct frame *f, const struct m_alloc *a)
 {
-    struct m_link *l = NULL;
-    for (size_t i = 0; i < MODEL_LINKS && f->facts.has_cid; i++) {
-        struct m_link *at = &m->links[i];
-        bool is_it =
-            at->alloc && at->state == LINK_WAITING && at->cid != 0 && at->cid == f->facts.cid;
-        l = is_it ? at : l;
-    }
+    struct m_link *l = f->facts.has_cid ? model_waiting_link(m, f->facts.cid) : NULL;
     if (!l || f->conn.transport != TURN_TCP || a || l->alloc->user != f->facts.user) {
         deny(m, f);
         return;
@@ -527,12 +507,12 @@ static void judge_data(struct model *m, const struct frame *f)
     const struct addr *peer = q->kind == ASK_SEND && q->n_peers > 0 ? &q->peer[0] : NULL;
     bool is_chan = q->kind == ASK_CHANNEL_DATA;
     for (size_t i = 0; i < MODEL_CHANS && is_chan && a; i++) {
-        if (m->chans[i].alloc == a && m->chans[i].number == q->channel) {
-            peer = &m->chans[i].peer;
+        if (a->chans[i].alloc && a->chans[i].number == q->channel) {
+            peer = &a->chans[i].peer;
         }
     }
     bool may = a && a->is_open && a->transport == TURN_UDP && peer && may_reach(m, a, peer) &&
-               model_perm(m, a, peer) && !q->unknown && (!q->dont_fragment || m->cfg.can_df);
+               model_perm(a, peer) && !q->unknown && (!q->dont_fragment || m->cfg.can_df);
     struct dgram_opts opts;
     bool ends = may && !model_header(&f->conn, peer, &f->opts, &opts);
     m->count[COUNT_HOPS_GONE] += ends;

@@ -36,27 +36,38 @@ static void link_due(struct model *m, struct m_link *l)
     l->alloc = NULL;
 }
 
-static void small_things_due(struct model *m)
+static void small_things_due(struct model *m, struct m_alloc *a)
 {
     for (size_t i = 0; i < MODEL_PERMS; i++) {
-        struct m_perm *p = &m->perms[i];
+        struct m_perm *p = &a->perms[i];
         if (p->alloc && p->expires_ms <= m->now_ms && !m->keeps_permissions) {
             p->alloc = NULL;
             m->count[COUNT_PERM_EXPIRED]++;
         }
     }
     for (size_t i = 0; i < MODEL_CHANS; i++) {
-        struct m_chan *ch = &m->chans[i];
+        struct m_chan *ch = &a->chans[i];
         if (ch->alloc && ch->expires_ms <= m->now_ms) {
             ch->alloc = NULL;
             m->count[COUNT_CHAN_EXPIRED]++;
         }
     }
-    for (size_t i = 0; i < MODEL_ALLOCS; i++) {
+    for (size_t i = 0; i < MODEL_LINKS; i++) {
+        struct m_link *l = &a->links[i];
+        if (l->alloc && l->state != LINK_BOUND && l->expires_ms <= m->now_ms) {
+            link_due(m, l);
+        }
+    }
+}
+
+static void reserves_due(struct model *m)
+{
+    for (size_t i = m->n_reserves;
+         i-- > 0;) { /* the last one takes the place of one that goes */
         struct m_reserve *r = &m->reserves[i];
-        if (r->id && r->expires_ms <= m->now_ms) {
+        if (r->expires_ms <= m->now_ms) {
             model_want_close(m, TURN_DO_RELAY_CLOSE, r->id);
-            r->id = 0;
+            model_drop_reserve(m, r);
             m->count[COUNT_RESERVE_EXPIRED]++;
         }
     }
@@ -86,16 +97,10 @@ static bool is_over(struct model *m, struct m_alloc *a)
 
 void model_ticked(struct model *m)
 {
-    small_things_due(m);
-    for (size_t i = 0; i < MODEL_LINKS; i++) {
-        struct m_link *l = &m->links[i];
-        if (l->alloc && l->state != LINK_BOUND && l->expires_ms <= m->now_ms) {
-            link_due(m, l);
-        }
-    }
-    for (size_t i = 0; i < MODEL_ALLOCS; i++) {
-        struct m_alloc *a = &m->allocs[i];
-        if (a->is_live && a->is_open && is_over(m, a)) {
+    reserves_due(m);
+    for (struct m_alloc *a = NULL; (a = model_next_due(m, a)) != NULL;) {
+        small_things_due(m, a);
+        if (a->is_open && is_over(m, a)) {
             model_end_alloc(m, a);
             if (a->conn.id) {
                 model_want_close(m, TURN_DO_CONN_CLOSE, a->conn.id);
@@ -106,31 +111,11 @@ void model_ticked(struct model *m)
     }
 }
 
-static uint64_t sooner(uint64_t a, uint64_t b)
+uint64_t model_deadline_ms(struct model *m)
 {
-    return a < b ? a : b;
-}
-
-uint64_t model_deadline_ms(const struct model *m)
-{
-    uint64_t d = UINT64_MAX;
-    for (size_t i = 0; i < MODEL_ALLOCS; i++) {
-        const struct m_alloc *a = &m->allocs[i];
-        for (size_t k = 0; k < MODEL_RELAYS && a->is_live && a->is_open; k++) {
-            const struct m_relay *r = &a->relay[k];
-            d = r->state == M_RELAY_OPEN ? sooner(d, r->expires_ms) : d;
-        }
-        d = m->reserves[i].id ? sooner(d, m->reserves[i].expires_ms) : d;
-    }
-    for (size_t i = 0; i < MODEL_PERMS; i++) {
-        d = m->perms[i].alloc ? sooner(d, m->perms[i].expires_ms) : d;
-    }
-    for (size_t i = 0; i < MODEL_CHANS; i++) {
-        d = m->chans[i].alloc ? sooner(d, m->chans[i].expires_ms) : d;
-    }
-    for (size_t i = 0; i < MODEL_LINKS; i++) {
-        const struct m_link *l = &m->links[i];
-        d = l->alloc && l->state != LINK_BOUND ? sooner(d, l->expires_ms) : d;
+    uint64_t d = model_alloc_due_ms(m);
+    for (size_t i = 0; i < m->n_reserves; i++) {
+        d = m->reserves[i].expires_ms < d ? m->reserves[i].expires_ms : d;
     }
     return d;
 }
@@ -146,22 +131,13 @@ static void same(struct model *m, const char *what, uint64_t is, uint64_t should
 void model_check_numbers(struct model *m)
 {
     struct turn_stats st = turn_server_stats(m->s);
-    size_t n_perms = 0, n_chans = 0, n_links = 0, n_unbound = 0;
-    for (size_t i = 0; i < MODEL_PERMS; i++) {
-        n_perms += m->perms[i].alloc != NULL;
-    }
-    for (size_t i = 0; i < MODEL_CHANS; i++) {
-        n_chans += m->chans[i].alloc != NULL;
-    }
-    for (size_t i = 0; i < MODEL_LINKS; i++) {
-        n_links += m->links[i].alloc != NULL;
-        n_unbound += m->links[i].alloc && m->links[i].state != LINK_BOUND;
-    }
-    same(m, "allocations", st.allocations, model_live_allocs(m));
-    same(m, "permissions", st.permissions, n_perms);
-    same(m, "channels", st.channels, n_chans);
-    same(m, "TCP connections", st.tcp_connections, n_links);
-    same(m, "unbound TCP connections", st.tcp_unbound, n_unbound);
+    struct m_sums all = model_sums(m);
+    m->most_allocs = all.allocs > m->most_allocs ? all.allocs : m->most_allocs;
+    same(m, "allocations", st.allocations, all.allocs);
+    same(m, "permissions", st.permissions, all.perms);
+    same(m, "channels", st.channels, all.chans);
+    same(m, "TCP connections", st.tcp_connections, all.links);
+    same(m, "unbound TCP connections", st.tcp_unbound, all.unbound);
     same(m, "allocations opened in all", st.allocations_total, m->count[COUNT_OPENED]);
     same(m, "datagrams to peers", st.packets_to_peers,
          m->count[COUNT_SENT] + m->count[COUNT_CHAN_SENT]);

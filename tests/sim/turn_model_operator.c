@@ -24,17 +24,18 @@ void model_kick(struct model *m, turn_id relay, int err)
 void model_policy(struct model *m, bool is_strict)
 {
     m->is_strict = is_strict;
-    for (size_t i = 0; i < MODEL_PERMS; i++) {
-        struct m_perm *p = &m->perms[i];
-        if (p->alloc && !m->peer_ok(&p->ip, is_strict)) {
-            p->alloc = NULL;
-            m->count[COUNT_PERM_REVOKED]++;
+    for (size_t k = 0; k < m->n_slots; k++) {
+        struct m_alloc *a = model_touch(m, &m->allocs[k]);
+        for (size_t i = 0; i < MODEL_PERMS && a->is_live; i++) {
+            struct m_perm *p = &a->perms[i];
+            if (p->alloc && !m->peer_ok(&p->ip, is_strict)) {
+                p->alloc = NULL;
+                m->count[COUNT_PERM_REVOKED]++;
+            }
         }
-    }
-    for (size_t i = 0; i < MODEL_CHANS; i++) {
-        struct m_chan *ch = &m->chans[i];
-        if (ch->alloc && !m->peer_ok(&ch->peer, is_strict)) {
-            ch->alloc = NULL;
+        for (size_t i = 0; i < MODEL_CHANS && a->is_live; i++) {
+            struct m_chan *ch = &a->chans[i];
+            ch->alloc = ch->alloc && m->peer_ok(&ch->peer, is_strict) ? a : NULL;
         }
     }
 }
@@ -63,13 +64,13 @@ static void check_session(struct model *m, const struct m_alloc *a,
 {
     size_t n_perms = 0, n_chans = 0, n_links = 0;
     for (size_t i = 0; i < MODEL_PERMS; i++) {
-        n_perms += m->perms[i].alloc == a;
+        n_perms += a->perms[i].alloc != NULL;
     }
     for (size_t i = 0; i < MODEL_CHANS; i++) {
-        n_chans += m->chans[i].alloc == a;
+        n_chans += a->chans[i].alloc != NULL;
     }
     for (size_t i = 0; i < MODEL_LINKS; i++) {
-        n_links += m->links[i].alloc == a;
+        n_links += a->links[i].alloc != NULL;
     }
     if (!same_relays(m, a, is) || !addr_eq(&is->conn.client, &a->conn.client) ||
         !slice_eq(is->username, slice_str(m->users[a->user].name)) ||
@@ -81,19 +82,16 @@ static void check_session(struct model *m, const struct m_alloc *a,
 void model_sessions(struct model *m)
 {
     struct turn_session is;
-    size_t n = 0, n_open = 0;
+    size_t n = 0;
     for (turn_id at = 0; turn_server_session_after(m->s, m->now_ms, at, &is); at = is.id) {
-        const struct m_alloc *a = model_alloc(m, is.id);
-        if (!a || !a->is_open || n++ == MODEL_ALLOCS) {
+        const struct m_alloc *a = model_look(m, is.id);
+        if (!a || !a->is_open || n++ == m->n_slots) {
             model_fault(m, "an allocation is listed that is not there, or twice");
             return;
         }
         check_session(m, a, &is);
     }
-    for (size_t i = 0; i < MODEL_ALLOCS; i++) {
-        n_open += m->allocs[i].is_live && m->allocs[i].is_open;
-    }
-    if (n != n_open) {
+    if (n != model_sums(m).open) {
         model_fault(m, "not all allocations are listed");
     }
     m->count[COUNT_LISTED]++;

@@ -47,31 +47,24 @@ bool model_may_try(struct model *m, const struct turn_conn *c)
 bool model_link_fits(struct model *m, const struct m_alloc *a)
 {
     const struct turn_tcp_quota *q = &m->cfg.tcp;
-    size_t n = 0, n_unbound = 0, of_user = 0, of_user_unbound = 0, all = 0;
+    size_t n = 0, n_unbound = 0;
+    struct m_sums all = model_sums(m), of_user = model_sums_of(m, a->user);
     for (size_t i = 0; i < MODEL_LINKS; i++) {
-        const struct m_link *l = &m->links[i];
-        if (!l->alloc) {
-            continue;
-        }
-        bool his = l->alloc->user == a->user, unbound = l->state != LINK_BOUND;
-        all++;
-        n += l->alloc == a;
-        n_unbound += l->alloc == a && unbound;
-        of_user += his;
-        of_user_unbound += his && unbound;
+        n += a->links[i].alloc != NULL;
+        n_unbound += a->links[i].alloc && a->links[i].state != LINK_BOUND;
     }
-    bool user_full = (q->per_user && of_user >= q->per_user) ||
-                     (q->unbound_per_user && of_user_unbound >= q->unbound_per_user);
+    bool user_full = (q->per_user && of_user.links >= q->per_user) ||
+                     (q->unbound_per_user && of_user.unbound >= q->unbound_per_user);
     m->count[COUNT_USER_FULL] += user_full;
     return n < m->cfg.max_connections && n_unbound < m->cfg.max_unbound && !user_full &&
-           (q->in_all == 0 || all < q->in_all);
+           (q->in_all == 0 || all.links < q->in_all);
 }
 
-bool model_has_link(const struct model *m, const struct m_alloc *a, const struct addr *peer)
+bool model_has_link(const struct m_alloc *a, const struct addr *peer)
 {
     bool has = false;
     for (size_t i = 0; i < MODEL_LINKS; i++) {
-        has |= m->links[i].alloc == a && addr_eq(&m->links[i].peer, peer);
+        has |= a->links[i].alloc && addr_eq(&a->links[i].peer, peer);
     }
     return has;
 }
@@ -104,12 +97,11 @@ bool model_flows(struct model *m, struct m_alloc *a, bool is_to_peer, size_t n)
 void model_forget_users(struct model *m)
 {
     bool is_there[MODEL_USERS] = {false};
-    for (size_t i = 0; i < MODEL_ALLOCS; i++) {
-        is_there[m->allocs[i].user] |= m->allocs[i].is_live;
-        is_there[m->reserves[i].user] |= m->reserves[i].id != 0;
+    for (size_t i = 0; i < m->n_reserves; i++) {
+        is_there[m->reserves[i].user] = true;
     }
     for (size_t i = 0; i < MODEL_USERS; i++) {
-        if (!is_there[i]) {
+        if (!is_there[i] && model_sums_of(m, (uint8_t)i).allocs == 0) {
             memset(m->user_meter[i], 0, sizeof m->user_meter[i]);
         }
     }

@@ -5,29 +5,6 @@ enum {
     SECOND = 1000
 };
 
-struct m_alloc *model_alloc(struct model *m, turn_id id)
-{
-    for (size_t i = 0; i < MODEL_ALLOCS; i++) {
-        if (m->allocs[i].is_live && m->allocs[i].id == id) {
-            return &m->allocs[i];
-        }
-    }
-    return NULL;
-}
-
-struct m_alloc *model_alloc_with(struct model *m, turn_id relay)
-{
-    for (size_t i = 0; i < MODEL_ALLOCS; i++) {
-        struct m_alloc *a = &m->allocs[i];
-        for (size_t k = 0; k < MODEL_RELAYS && a->is_live; k++) {
-            if (a->relay[k].state != M_RELAY_NONE && a->relay[k].id == relay) {
-                return a;
-            }
-        }
-    }
-    return NULL;
-}
-
 struct m_relay *model_relay(struct model *m, turn_id relay)
 {
     struct m_alloc *a = model_alloc_with(m, relay);
@@ -53,21 +30,27 @@ size_t model_n_relays(const struct m_alloc *a)
     return n;
 }
 
+void model_drop_reserve(struct model *m, struct m_reserve *r)
+{
+    *r = m->reserves[--m->n_reserves];
+}
+
 void model_end_relay(struct model *m, struct m_alloc *a, struct m_relay *r)
 {
     for (size_t i = 0; i < MODEL_LINKS; i++) {
-        if (m->links[i].alloc == a && m->links[i].peer.family == r->family) {
-            model_want_close(m, TURN_DO_TCP_CLOSE, m->links[i].id);
-            m->links[i].alloc = NULL;
+        struct m_link *l = &a->links[i];
+        if (l->alloc && l->peer.family == r->family) {
+            model_want_close(m, TURN_DO_TCP_CLOSE, l->id);
+            l->alloc = NULL;
         }
     }
     for (size_t i = 0; i < MODEL_PERMS; i++) {
-        struct m_perm *p = &m->perms[i];
-        p->alloc = p->alloc == a && p->ip.family == r->family ? NULL : p->alloc;
+        struct m_perm *p = &a->perms[i];
+        p->alloc = p->ip.family == r->family ? NULL : p->alloc;
     }
     for (size_t i = 0; i < MODEL_CHANS; i++) {
-        struct m_chan *ch = &m->chans[i];
-        ch->alloc = ch->alloc == a && ch->peer.family == r->family ? NULL : ch->alloc;
+        struct m_chan *ch = &a->chans[i];
+        ch->alloc = ch->peer.family == r->family ? NULL : ch->alloc;
     }
     model_want_close(m, TURN_DO_RELAY_CLOSE, r->id);
     r->state = M_RELAY_NONE;
@@ -76,16 +59,10 @@ void model_end_relay(struct model *m, struct m_alloc *a, struct m_relay *r)
 void model_end_alloc(struct model *m, struct m_alloc *a)
 {
     for (size_t i = 0; i < MODEL_LINKS; i++) {
-        if (m->links[i].alloc == a) {
-            model_want_close(m, TURN_DO_TCP_CLOSE, m->links[i].id);
-            m->links[i].alloc = NULL;
+        if (a->links[i].alloc) {
+            model_want_close(m, TURN_DO_TCP_CLOSE, a->links[i].id);
+            a->links[i].alloc = NULL;
         }
-    }
-    for (size_t i = 0; i < MODEL_PERMS; i++) {
-        m->perms[i].alloc = m->perms[i].alloc == a ? NULL : m->perms[i].alloc;
-    }
-    for (size_t i = 0; i < MODEL_CHANS; i++) {
-        m->chans[i].alloc = m->chans[i].alloc == a ? NULL : m->chans[i].alloc;
     }
     if (a->reserve) {
         model_want_close(m, TURN_DO_RELAY_CLOSE, a->reserve);
@@ -128,7 +105,7 @@ void model_want_allocated(struct model *m, struct m_alloc *a)
     bool has_token = stun_get_u64(&out, STUN_RESERVATION_TOKEN, &token) == OK;
     if (a->token == 0 && has_token) {
         a->token = token;
-        for (size_t i = 0; i < MODEL_ALLOCS; i++) {
+        for (size_t i = 0; i < m->n_reserves; i++) {
             struct m_reserve *r = &m->reserves[i];
             r->token = r->id == a->kept ? token : r->token;
         }
@@ -147,15 +124,14 @@ static void opened(struct model *m, struct m_alloc *a)
     for (size_t i = 0; i < MODEL_RELAYS; i++) {
         a->relay[i].expires_ms = m->now_ms + (uint64_t)a->lifetime_s * SECOND;
     }
-    for (size_t i = 0; i < MODEL_ALLOCS && a->reserve; i++) {
-        if (m->reserves[i].id == 0) {
-            m->reserves[i] = (struct m_reserve){.id = a->reserve,
-                                                .user = a->user,
-                                                .family = a->relay[0].family,
-                                                .expires_ms = m->now_ms + 30 * SECOND};
-            a->reserve = 0;
-            m->count[COUNT_RESERVED]++;
-        }
+    if (a->reserve && m->n_reserves < m->n_slots) {
+        m->reserves[m->n_reserves++] =
+            (struct m_reserve){.id = a->reserve,
+                               .user = a->user,
+                               .family = a->relay[0].family,
+                               .expires_ms = m->now_ms + 30 * SECOND};
+        a->reserve = 0;
+        m->count[COUNT_RESERVED]++;
     }
     model_want_allocated(m, a);
     m->count[COUNT_OPENED]++;

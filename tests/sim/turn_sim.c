@@ -12,7 +12,10 @@
 
 enum {
     SHRINK_RUNS = 500,
-    PLANT_RUNS = 40 /* within which a planted fault must show */
+    PLANT_RUNS = 40, /* within which a planted fault must show */
+    STEPS = 2000,
+    STEPS_EACH = 40, /* for each of many clients */
+    TELL_S = 5
 };
 
 /* What is running, for the last words of a process that ends in an assertion. */
@@ -48,7 +51,7 @@ static void run_one(const struct sim_plan *plan, struct sim_result *r)
 }
 
 struct options {
-    uint64_t seed, steps, runs, seconds;
+    uint64_t seed, steps, runs, seconds, clients;
     const char *plant; /* NULL: none; "each": every one of them, one after the other */
 };
 
@@ -109,8 +112,8 @@ static void tell_fault(struct sim_plan plan, struct sim_result *r)
 {
     bool *skip = calloc(plan.steps, sizeof *skip);
     printf("# seed %" PRIu64 ", step %zu: %s\n", plan.seed, r->step, r->fault);
-    printf("# again: turn_sim --seed %" PRIu64 " --steps %zu --runs 1\n", plan.seed,
-           plan.steps);
+    printf("# again: turn_sim --seed %" PRIu64 " --steps %zu --clients %zu --runs 1\n",
+           plan.seed, plan.steps, plan.n_clients);
     print_lines(r);
     if (skip) {
         size_t left = shrink(&plan, skip, r);
@@ -121,12 +124,29 @@ static void tell_fault(struct sim_plan plan, struct sim_result *r)
     free(skip);
 }
 
+static struct sim_plan plan_of(const struct options *o, uint64_t run, int plant)
+{
+    return (struct sim_plan){.seed = o->seed + run,
+                             .steps = o->steps         ? o->steps
+                                      : o->clients > 0 ? STEPS_EACH * o->clients
+                                                       : STEPS,
+                             .n_clients = o->clients,
+                             .plant = plant};
+}
+
 static bool run_all(const struct options *o, int plant, struct sim_result *r)
 {
-    time_t end = time(NULL) + (time_t)o->seconds;
-    for (uint64_t i = 0; o->seconds ? time(NULL) < end : i < o->runs; i++) {
-        struct sim_plan plan = {.seed = o->seed + i, .steps = o->steps, .plant = plant};
+    time_t begun = time(NULL), told = begun, now = begun;
+    for (uint64_t i = 0; o->seconds ? now < begun + (time_t)o->seconds : i < o->runs; i++) {
+        struct sim_plan plan = plan_of(o, i, plant);
         run_one(&plan, r);
+        now = time(NULL);
+        if (now >= told + TELL_S) {
+            told = now;
+            printf("# %lld s, seed %" PRIu64 ": %" PRIu64 " events, up to %u allocations\n",
+                   (long long)(now - begun), plan.seed, r->events, r->most_allocs);
+            (void)fflush(stdout);
+        }
         if (r->fault[0]) {
             tell_fault(plan, r);
             return false;
@@ -149,7 +169,7 @@ static bool all_happened(const struct sim_result *r)
 static bool plant_shows(const struct options *o, int plant, struct sim_result *r)
 {
     for (uint64_t i = 0; i < PLANT_RUNS; i++) {
-        struct sim_plan plan = {.seed = o->seed + i, .steps = o->steps, .plant = plant};
+        struct sim_plan plan = plan_of(o, i, plant);
         run_one(&plan, r);
         if (r->fault[0]) {
             printf("# seed %" PRIu64 ", step %zu: %s\n", plan.seed, r->step, r->fault);
@@ -192,7 +212,14 @@ static int test_runs(const struct options *o, struct sim_result *r)
     printf("%s 1 %" PRIu64 " events, each as the model says\n", ok ? "ok" : "not ok",
            r->events);
     bool all = all_happened(r);
-    printf("%s 2 everything there is to happen did\n", all ? "ok" : "not ok");
+    if (o->clients >
+        0) { /* what is rare is for the small worlds; this one is there to be full */
+        all = r->most_allocs >= o->clients / 2;
+        printf("%s 2 half of the clients had an allocation at once (%u)\n",
+               all ? "ok" : "not ok", r->most_allocs);
+    } else {
+        printf("%s 2 everything there is to happen did\n", all ? "ok" : "not ok");
+    }
     return ok && all ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
@@ -205,7 +232,8 @@ static bool read_options(struct options *o, int argc, char **argv)
         {"--seed",    &o->seed   },
         {"--steps",   &o->steps  },
         {"--runs",    &o->runs   },
-        {"--seconds", &o->seconds}
+        {"--seconds", &o->seconds},
+        {"--clients", &o->clients}
     };
     for (int i = 1; i + 1 < argc; i += 2) {
         char *end = argv[i + 1];
@@ -221,17 +249,17 @@ static bool read_options(struct options *o, int argc, char **argv)
             return false;
         }
     }
-    return argc % 2 == 1 && o->steps > 0;
+    return argc % 2 == 1 && (o->clients == 0 || (o->clients >= 100 && o->clients <= 50000));
 }
 
 int main(int argc, char **argv)
 {
-    struct options o = {.seed = 1, .steps = 2000, .runs = 50};
+    struct options o = {.seed = 1, .runs = 50};
     struct sim_result *r = calloc(1, sizeof *r);
     listen_for_death();
     if (!r || !alloc_fault_hook_crypto() || !read_options(&o, argc, argv)) {
         fprintf(stderr, "usage: turn_sim [--seed N] [--steps N] [--runs N] [--seconds S] "
-                        "[--plant NAME | --plant each]\n");
+                        "[--clients 100-50000] [--plant NAME | --plant each]\n");
         free(r);
         return 2;
     }

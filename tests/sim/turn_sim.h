@@ -17,6 +17,7 @@ enum { /* what else a run may differ in: faults planted around the core */
 struct sim_plan {
     uint64_t seed;
     size_t steps;
+    size_t n_clients; /* 0: a few */
     int plant;
     const bool *skip; /* steps left out; NULL: none */
 };
@@ -27,7 +28,8 @@ struct sim_result {
     char line[MODEL_LINES][MODEL_LINE];
     size_t n_lines;
     uint64_t count[COUNT_ALL];
-    uint64_t events; /* inputs to the core */
+    uint64_t events;      /* inputs to the core */
+    uint32_t most_allocs; /* that lived at once */
 };
 
 /* The counts are added to what is there. */

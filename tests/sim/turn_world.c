@@ -9,7 +9,10 @@
 enum {
     SECOND = 1000,
     MINUTE = 60 * SECOND,
-    TICKS_MAX = 4096 /* at one instant: more is spinning */
+    TICKS_MAX = 4096, /* at one instant: more is spinning */
+    BUSY = 24,
+    FIRST_RELAY = 20000,
+    RELAY_PORTS = 40000
 };
 
 static bool planted(struct world *w, int plant)
@@ -17,23 +20,11 @@ static bool planted(struct world *w, int plant)
     return w->plant == plant && world_chance(w, 20);
 }
 
-static struct endpoint *endpoint_of(struct world *w, const struct turn_action *a)
-{
-    for (size_t i = 0; i < w->n_clients; i++) {
-        struct endpoint *e = &w->clients[i];
-        if (a->conn ? e->conn.id == a->conn
-                    : e->conn.id == 0 && addr_eq(&e->conn.client, &a->addr)) {
-            return e;
-        }
-    }
-    return NULL;
-}
-
 static void learn_nonce(struct world *w, const struct turn_action *a)
 {
     struct stun_msg m;
     struct slice nonce;
-    struct endpoint *e = endpoint_of(w, a);
+    struct endpoint *e = world_client(w, a->conn, &a->addr);
     if (e && !stun_parse(&m, a->body, &stun_wire_rfc8489) &&
         stun_get_bytes(&m, STUN_NONCE, &nonce) == OK && nonce.len <= sizeof e->nonce) {
         memcpy(e->nonce, nonce.p, nonce.len);
@@ -44,7 +35,7 @@ static void learn_nonce(struct world *w, const struct turn_action *a)
 
 static void owe(struct world *w, enum turn_do what, turn_id id)
 {
-    if (w->n_pending == WORLD_PENDING) {
+    if (w->n_pending == w->max_pending) {
         model_fault(&w->m, "the core waits for more answers than it can");
         return;
     }
@@ -73,7 +64,7 @@ static void carry_out(struct world *w, const struct turn_action *a)
         break;
     case TURN_DO_TCP_PIPE:
     case TURN_DO_CONN_CLOSE: {
-        struct endpoint *e = endpoint_of(w, a);
+        struct endpoint *e = world_client(w, a->conn, &a->addr);
         if (e) {
             e->is_closed = true;
         }
@@ -139,7 +130,7 @@ static void pull(struct world *w)
         carry_out(w, &a);
     }
     if (planted(w, PLANT_SEND_UNASKED)) {
-        a = (struct turn_action){.what = TURN_DO_RELAY_SEND, .addr = *world_peer(w)};
+        a = (struct turn_action){.what = TURN_DO_RELAY_SEND, .addr = world_peer(w)};
         model_act(&w->m, &a);
     }
     w->events++;
@@ -190,10 +181,10 @@ static void client_speaks(struct world *w)
     struct frame *f;
     if (e->is_closed) { /* comes again on a new connection */
         e->is_closed = false;
-        e->conn.id = ++w->next_conn;
+        world_set_conn(w, e, ++w->next_conn);
         e->conn.client.port++;
     }
-    if (e->conn.transport == TURN_TCP || w->n_flights == WORLD_FLIGHTS) {
+    if (e->conn.transport == TURN_TCP || w->n_flights == w->max_flights) {
         struct frame now = none;
         world_write(w, e, &now);
         from_client(w, &now);
@@ -202,16 +193,6 @@ static void client_speaks(struct world *w)
     f = &w->flight[w->n_flights];
     world_write(w, e, f);
     w->n_flights += !world_chance(w, 5); /* or it gets lost */
-}
-
-static bool is_open(const struct world *w, turn_id conn)
-{
-    for (size_t i = 0; i < w->n_clients; i++) {
-        if (w->clients[i].conn.id == conn) {
-            return !w->clients[i].is_closed;
-        }
-    }
-    return false;
 }
 
 static void datagram_arrives(struct world *w)
@@ -225,27 +206,15 @@ static void datagram_arrives(struct world *w)
     if (f.conn.id || !world_chance(w, 10)) {
         w->flight[i] = w->flight[--w->n_flights];
     }
-    if (!f.conn.id || is_open(w, f.conn.id)) {
+    const struct endpoint *e = world_client(w, f.conn.id, &f.conn.client);
+    if (!f.conn.id || (e && !e->is_closed)) {
         from_client(w, &f);
     }
 }
 
-/* The live allocation that is picked; NULL when there is none. */
-static struct m_alloc *pick_alloc(struct world *w, enum turn_transport transport)
-{
-    uint32_t at = world_pick(w, MODEL_ALLOCS);
-    for (uint32_t i = 0; i < MODEL_ALLOCS; i++) {
-        struct m_alloc *a = &w->m.allocs[(at + i) % MODEL_ALLOCS];
-        if (a->is_live && a->transport == transport) {
-            return a;
-        }
-    }
-    return NULL;
-}
-
 static turn_id pick_relay(struct world *w, enum turn_transport transport)
 {
-    const struct m_alloc *a = pick_alloc(w, transport);
+    const struct m_alloc *a = world_pick_alloc(w, transport);
     size_t i = world_pick(w, MODEL_RELAYS);
     i = a && a->relay[i].state == M_RELAY_NONE ? 1 - i : i;
     return a && world_chance(w, 95) ? a->relay[i].id : w->ids[world_pick(w, WORLD_IDS)];
@@ -255,21 +224,21 @@ static void datagram_from_peer(struct world *w)
 {
     uint8_t data[40];
     turn_id relay = pick_relay(w, TURN_UDP);
-    const struct addr *peer = world_peer_of(w, model_alloc_with(&w->m, relay));
+    const struct addr peer = world_peer_of(w, model_alloc_with(&w->m, relay));
     size_t len = world_pick(w, sizeof data + 1);
     for (size_t i = 0; i < len; i++) {
         data[i] = (uint8_t)world_pick(w, 256);
     }
     const struct dgram d = {.data = slice_of(data, len), .opts = world_opts(w)};
-    model_tell(&w->m, "  %zu bytes from peer port %u to relay %llx, TTL %u", len, peer->port,
+    model_tell(&w->m, "  %zu bytes from peer port %u to relay %llx, TTL %u", len, peer.port,
                (unsigned long long)relay, d.opts.ttl);
     alloc_fault_forbid(true);
-    if (turn_server_from_peer(w->s, core_now(w), relay, peer, d)) {
+    if (turn_server_from_peer(w->s, core_now(w), relay, &peer, d)) {
         model_fault(&w->m, "from_peer fails");
     }
     alloc_fault_forbid(false);
     pull(w);
-    model_peer(&w->m, relay, peer, d);
+    model_peer(&w->m, relay, &peer, d);
     model_settle(&w->m);
 }
 
@@ -289,9 +258,9 @@ static void icmp_arrives(struct world *w, turn_id relay, const struct addr *peer
 static void much_icmp_arrives(struct world *w)
 {
     turn_id relay = pick_relay(w, TURN_UDP);
-    const struct addr *peer = world_peer_of(w, model_alloc_with(&w->m, relay));
+    const struct addr peer = world_peer_of(w, model_alloc_with(&w->m, relay));
     for (uint32_t n = 1 + world_pick(w, 4); n > 0; n--) {
-        icmp_arrives(w, relay, peer);
+        icmp_arrives(w, relay, &peer);
     }
 }
 
@@ -338,7 +307,7 @@ static void relay_opened(struct world *w, turn_id relay)
     struct addr at = {
         .family = is ? is->family : ADDR_IP4, .ip = {198, 51, 100, 1}
     };
-    at.port = ++w->next_port;
+    at.port = (uint16_t)(FIRST_RELAY + w->n_ports++ % RELAY_PORTS);
     const struct addr *bound = world_chance(w, 95) ? &at : NULL;
     model_tell(&w->m, "  relay %llx %s", (unsigned long long)relay,
                bound ? "opened" : "could not be opened");
@@ -392,7 +361,7 @@ static void answer(struct world *w)
 static void peer_connects(struct world *w)
 {
     turn_id relay = pick_relay(w, TURN_TCP);
-    struct addr peer = *world_peer(w);
+    struct addr peer = world_peer(w);
     peer.port = (uint16_t)(peer.port + world_pick(w, 8));
     model_tell(&w->m, "  peer port %u connects to relay %llx", peer.port,
                (unsigned long long)relay);
@@ -406,13 +375,9 @@ static void peer_connects(struct world *w)
 
 static void peer_closes(struct world *w)
 {
-    uint32_t at = world_pick(w, MODEL_LINKS);
-    for (uint32_t i = 0; i < MODEL_LINKS; i++) {
-        const struct m_link *l = &w->m.links[(at + i) % MODEL_LINKS];
-        if (l->alloc) {
-            tcp_closed(w, l->id);
-            return;
-        }
+    const struct m_link *l = world_pick_link(w);
+    if (l) {
+        tcp_closed(w, l->id);
     }
 }
 
@@ -473,7 +438,7 @@ static void operator_acts(struct world *w)
         model_settle(&w->m);
     } else if (what < 99) {
         model_sessions(&w->m);
-    } else if (world_chance(w, 20)) {
+    } else if (world_chance(w, 20) && world_pick(w, world_scale(w)) == 0) {
         model_tell(&w->m, "  the server drains");
         turn_server_drain(w->s);
         w->m.is_draining = true;
@@ -483,13 +448,13 @@ static void operator_acts(struct world *w)
 
 static void tick(struct world *w)
 {
-    size_t n = 0;
-    while (turn_server_deadline_ms(w->s) <= core_now(w) && n++ < TICKS_MAX) {
+    size_t n = 0, ticks_max = TICKS_MAX + 32 * w->n_clients;
+    while (turn_server_deadline_ms(w->s) <= core_now(w) && n++ < ticks_max) {
         before_input(w);
         turn_server_tick(w->s, core_now(w));
         pull(w);
     }
-    if (n > TICKS_MAX) {
+    if (n > ticks_max) {
         model_fault(&w->m, "ticks at the deadline lead nowhere");
     }
     model_ticked(&w->m);
@@ -510,10 +475,18 @@ static void time_passes(struct world *w, uint64_t ms)
     }
 }
 
+/* Answers come late, but not for ever; and where many ask, the core must not be full of them.
+ */
+static bool is_behind(struct world *w)
+{
+    return w->n_pending > w->max_pending - 16 ||
+           (world_is_large(w) && w->n_pending > BUSY && world_chance(w, 70));
+}
+
 static void step(struct world *w)
 {
     uint32_t what = world_pick(w, 100);
-    if (w->n_pending > WORLD_PENDING - 16) { /* late, but not for ever */
+    if (is_behind(w)) {
         answer(w);
     } else if (what < 35) {
         client_speaks(w);
@@ -535,8 +508,10 @@ static void step(struct world *w)
         stale_event(w);
     } else if (what < 95) {
         operator_acts(w);
-    } else {
+    } else if (world_pick(w, world_scale(w)) == 0) {
         time_passes(w, world_some_time(w));
+    } else { /* where more happens, less time passes between two things */
+        client_speaks(w);
     }
 }
 
@@ -554,7 +529,7 @@ static void world_end(struct world *w)
     }
     w->m.now_ms += 24ull * 60 * MINUTE;
     tick(w);
-    if (model_live_allocs(&w->m) || turn_server_deadline_ms(w->s) != UINT64_MAX) {
+    if (model_sums(&w->m).allocs || turn_server_deadline_ms(w->s) != UINT64_MAX) {
         model_fault(&w->m, "something is left in the end");
     }
 }
@@ -566,9 +541,9 @@ void turn_sim_run(const struct sim_plan *plan, struct sim_result *out)
     if (!w) {
         return;
     }
-    world_start(w, plan);
+    bool ok = world_start(w, plan);
     size_t i = 0;
-    for (; i < plan->steps && !w->m.fault[0]; i++) {
+    for (; ok && i < plan->steps && !w->m.fault[0]; i++) {
         /* Each step has its own numbers, so leaving one out changes no other. */
         w->rng = world_mix(world_mix(plan->seed) + i);
         w->core_rng = ~w->rng;
@@ -576,7 +551,9 @@ void turn_sim_run(const struct sim_plan *plan, struct sim_result *out)
             step(w);
         }
     }
-    if (!w->m.fault[0]) {
+    if (!ok) {
+        model_fault(&w->m, "no memory for the world itself");
+    } else if (!w->m.fault[0]) {
         world_end(w);
     }
     out->step = i;
@@ -587,6 +564,8 @@ void turn_sim_run(const struct sim_plan *plan, struct sim_result *out)
         out->count[k] += w->m.count[k];
     }
     out->events += w->events;
-    turn_server_free(w->s);
+    out->most_allocs =
+        w->m.most_allocs > out->most_allocs ? w->m.most_allocs : out->most_allocs;
+    world_clear(w);
     free(w);
 }

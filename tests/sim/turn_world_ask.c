@@ -25,19 +25,37 @@ enum {
     N_PEERS = sizeof peers / sizeof *peers
 };
 
-const struct addr *world_peer(struct world *w)
+static struct addr peer_more(uint32_t n)
 {
-    /* Mostly the few that share permissions. */
-    uint32_t n = world_chance(w, 60) ? 4 : N_PEERS;
-    return &peers[world_pick(w, n)].at;
+    return (struct addr){
+        .family = ADDR_IP4, .ip = {45, 0, (uint8_t)(n >> 8), (uint8_t)n},
+             .port = 7000
+    };
 }
 
-const struct addr *world_peer_of(struct world *w, const struct m_alloc *a)
+struct addr world_peer(struct world *w)
 {
-    uint32_t at = world_pick(w, N_PEERS);
-    for (uint32_t i = 0; i < N_PEERS && a && world_chance(w, 95); i++) {
-        if (model_perm(&w->m, a, &peers[(at + i) % N_PEERS].at)) {
-            return &peers[(at + i) % N_PEERS].at;
+    if (world_is_large(w) && world_chance(w, 40)) {
+        return peer_more(world_pick(w, WORLD_PEERS));
+    }
+    /* Mostly the few that share permissions. */
+    uint32_t n = world_chance(w, 60) ? 4 : N_PEERS;
+    return peers[world_pick(w, n)].at;
+}
+
+struct addr world_peer_of(struct world *w, const struct m_alloc *a)
+{
+    uint32_t at = world_pick(w, MODEL_PERMS), from = world_pick(w, N_PEERS);
+    for (uint32_t i = 0; i < MODEL_PERMS && a && world_chance(w, 95); i++) {
+        const struct m_perm *p = &a->perms[(at + i) % MODEL_PERMS];
+        for (uint32_t k = 0; k < N_PEERS && p->alloc; k++) {
+            const struct addr *peer = &peers[(from + k) % N_PEERS].at;
+            if (addr_ip_eq(peer, &p->ip)) {
+                return *peer;
+            }
+        }
+        if (p->alloc) {
+            return peer_more((uint32_t)(p->ip.ip[2] << 8 | p->ip.ip[3]));
         }
     }
     return world_peer(w);
@@ -50,7 +68,7 @@ bool world_peer_ok(const struct addr *peer, bool is_strict)
             return is_strict ? peers[i].also_strictly : peers[i].is_allowed;
         }
     }
-    return false;
+    return peer->family == ADDR_IP4 && peer->ip[0] == 45;
 }
 
 void world_deny_strictly(struct turn_policy *p)
@@ -92,9 +110,9 @@ static void pick_allocate(struct world *w, const struct endpoint *e, struct ask_
     q->dont_fragment = world_chance(w, 2);
     q->has_token = world_chance(w, q->even || tcp ? 2 : 20);
     q->token = world_pick(w, UINT32_MAX);
-    for (size_t i = 0; i < MODEL_ALLOCS && q->has_token; i++) {
-        const struct m_reserve *r = &w->m.reserves[i];
-        q->token = r->id && r->token && world_chance(w, 90) ? r->token : q->token;
+    if (q->has_token && w->m.n_reserves > 0 && world_chance(w, 90)) {
+        const struct m_reserve *r = &w->m.reserves[world_pick(w, (uint32_t)w->m.n_reserves)];
+        q->token = r->token ? r->token : q->token;
     }
 }
 
@@ -102,9 +120,9 @@ static void pick_bind(struct world *w, struct ask_facts *q)
 {
     q->has_cid = world_chance(w, 98);
     q->cid = world_pick(w, UINT32_MAX);
-    for (size_t i = 0; i < MODEL_LINKS; i++) {
-        const struct m_link *l = &w->m.links[i];
-        if (l->alloc && l->state != LINK_CONNECTING && world_chance(w, 60)) {
+    for (int i = 0; i < 4; i++) {
+        const struct m_link *l = world_pick_link(w);
+        if (l && l->state != LINK_CONNECTING && world_chance(w, 80)) {
             q->cid = l->cid;
             q->user = world_chance(w, 90) ? l->alloc->user : q->user;
         }
@@ -180,14 +198,14 @@ static void pick_facts(struct world *w, const struct endpoint *e, struct ask_fac
         q->n_peers = q->kind == ASK_SEND && world_chance(w, 98);
         q->channel = pick_channel(w);
         for (size_t i = 0; i < MODEL_CHANS && a && world_chance(w, 95); i++) {
-            q->channel = w->m.chans[i].alloc == a ? w->m.chans[i].number : q->channel;
+            q->channel = a->chans[i].alloc ? a->chans[i].number : q->channel;
         }
         q->channel = q->channel < CHANNEL_MIN || q->channel > CHANNEL_MAX ? 0x4000 : q->channel;
         q->dont_fragment = q->kind == ASK_SEND && world_chance(w, 2);
         pick_data(w, q);
     }
     for (size_t i = 0; i < q->n_peers; i++) {
-        q->peer[i] = q->kind == ASK_SEND ? *world_peer_of(w, a) : *world_peer(w);
+        q->peer[i] = q->kind == ASK_SEND ? world_peer_of(w, a) : world_peer(w);
     }
 }
 

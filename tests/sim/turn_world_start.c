@@ -4,7 +4,8 @@
 
 enum {
     SECOND = 1000,
-    MINUTE = 60 * SECOND
+    MINUTE = 60 * SECOND,
+    SMALL_SLOTS = 32 /* allocations in a world of a few clients, at most */
 };
 
 uint64_t world_mix(uint64_t x)
@@ -33,7 +34,8 @@ bool world_chance(struct world *w, uint32_t percent)
 uint64_t world_some_time(struct world *w)
 {
     uint64_t due = model_deadline_ms(&w->m), now = w->m.now_ms;
-    uint32_t how = world_pick(w, 100);
+    /* Where thousands live, an hour at once would be the end of them all. */
+    uint32_t how = world_pick(w, world_is_large(w) ? 98 : 100);
     if (how < 15 && due != UINT64_MAX && due > now) {
         return due - now; /* to the moment */
     }
@@ -78,24 +80,6 @@ static void make_users(struct world *w)
     }
 }
 
-static void make_clients(struct world *w)
-{
-    w->n_clients = 2 + world_pick(w, world_chance(w, 80) ? 10 : WORLD_CLIENTS - 1);
-    for (size_t i = 0; i < w->n_clients; i++) {
-        struct endpoint *e = &w->clients[i];
-        bool tcp = world_chance(w, 50), dtls = !tcp && world_chance(w, 30);
-        e->user = (uint8_t)(world_chance(w, 95) ? world_pick(w, 3) : 3);
-        e->conn = (struct turn_conn){
-            .id = tcp || dtls ? ++w->next_conn : 0,
-            .client = {.family = ADDR_IP4, .ip = {192, 0, 2, (uint8_t)i}, .port = 5000},
-            .local = {.family = ADDR_IP4, .ip = {198, 51, 100, 1},       .port = 3478},
-            .transport = tcp ? TURN_TCP : TURN_UDP,
-            .is_proven = tcp || dtls,
-            .dialect = &turn_dialect_rfc8656
-        };
-    }
-}
-
 /* 0, which is none, but for `percent` of the worlds. */
 static uint32_t pick_limit(struct world *w, uint32_t percent, uint32_t most)
 {
@@ -108,7 +92,7 @@ static struct turn_config make_config(struct world *w)
                               .n_realms = 1,
                               .software = slice_str("simulated"),
                               .nonce_life_s = world_chance(w, 50) ? 600 : 3600,
-                              .max_allocations = 2 + world_pick(w, MODEL_ALLOCS - 1),
+                              .max_allocations = 2 + world_pick(w, SMALL_SLOTS - 1),
                               .max_per_user = 1 + world_pick(w, 12),
                               .max_unbound = 1 + world_pick(w, 3),
                               .max_connections = 2 + world_pick(w, 3),
@@ -123,7 +107,7 @@ static struct turn_config make_config(struct world *w)
                               .policy = &w->policy};
     cfg.can_df = world_chance(w, 80);
     cfg.relay_ip4 = !cfg.relay_ip6 || world_chance(w, 90);
-    cfg.tcp = (struct turn_tcp_quota){.in_all = pick_limit(w, 40, MODEL_LINKS),
+    cfg.tcp = (struct turn_tcp_quota){.in_all = pick_limit(w, 40, SMALL_SLOTS * MODEL_LINKS),
                                       .per_user = pick_limit(w, 50, 8),
                                       .unbound_per_user = pick_limit(w, 50, 4),
                                       .connects_per_s = pick_limit(w, 50, 3),
@@ -140,6 +124,24 @@ static struct turn_config make_config(struct world *w)
         };
     }
     return cfg;
+}
+
+/* For so many clients that there is work for every limit, and that most have what they want. */
+static void enlarge(struct world *w, struct turn_config *cfg)
+{
+    uint32_t n = (uint32_t)w->n_clients;
+    cfg->max_allocations = n - n / 8;
+    cfg->max_per_user = n / 4 + world_pick(w, n / 4);
+    cfg->max_unproven_per_s *= 1 + n / 100;
+    cfg->max_failures_per_s *= 1 + n / 200;
+    cfg->tcp.in_all = pick_limit(w, 40, 2 * n);
+    cfg->tcp.per_user *= n / 16;
+    cfg->tcp.unbound_per_user *= n / 16;
+    cfg->tcp.connects_per_s *= 1 + n / 500;
+    for (size_t i = TURN_BANDWIDTH_USER; i < TURN_BANDWIDTHS; i++) {
+        cfg->bandwidth[i].bytes_per_s *= 1 + n / 16;
+        cfg->bandwidth[i].burst *= 1 + n / 16;
+    }
 }
 
 /* With the n-th allocation of memory failing, for each n, until none fails. */
@@ -159,9 +161,15 @@ static void make_server(struct world *w, const struct turn_config *cfg)
     }
 }
 
-void world_start(struct world *w, const struct sim_plan *plan)
+bool world_start(struct world *w, const struct sim_plan *plan)
 {
-    static const uint64_t starts[] = {0, 1, 1000, UINT32_MAX - 1000ull, UINT64_MAX / 2};
+    /* The last: what a run takes is left until the clock's end. */
+    static const uint64_t starts[] = {0,
+                                      1,
+                                      1000,
+                                      UINT32_MAX - 1000ull,
+                                      UINT64_MAX / 2,
+                                      UINT64_MAX - 500ull * 24 * 3600 * 1000};
     w->rng = w->core_rng = world_mix(plan->seed);
     w->plant = plan->plant;
     w->policy.own[0] = (struct addr){
@@ -174,8 +182,14 @@ void world_start(struct world *w, const struct sim_plan *plan)
     w->m.unix_s = 1700000000;
     w->m.peer_ok = world_peer_ok;
     w->m.keeps_permissions = plan->plant == PLANT_KEEP_PERMISSION;
-    w->next_port = 20000;
     w->m.cfg = make_config(w);
+    if (!world_make_clients(w, plan->n_clients) ||
+        !model_init(&w->m, world_is_large(w) ? w->n_clients : SMALL_SLOTS)) {
+        return false;
+    }
+    if (world_is_large(w)) {
+        enlarge(w, &w->m.cfg);
+    }
     struct turn_config cfg = w->m.cfg;
     cfg.max_per_user += plan->plant == PLANT_QUOTA;
     for (size_t i = 0; i < TURN_BANDWIDTHS; i++) {
@@ -186,7 +200,7 @@ void world_start(struct world *w, const struct sim_plan *plan)
     cfg.tcp.connects_per_s += cfg.tcp.connects_per_s && plan->plant == PLANT_CONNECT_RATE;
     cfg.max_failures_per_s += cfg.max_failures_per_s && plan->plant == PLANT_GUESSES;
     make_users(w);
-    make_clients(w);
     make_server(w, &cfg);
     w->m.s = w->s;
+    return true;
 }
