@@ -67,6 +67,10 @@ static void listen_at_ports(struct import *m, struct listens *all, struct addr a
         a.port = port_of(m, "tls-listening-port", 5349);
         listen_at(m, all, &a);
     }
+    if (coturn_last(&m->in, "tcp-proxy-port")) {
+        a.port = port_of(m, "tcp-proxy-port", 5555);
+        listen_at(m, all, &a);
+    }
 }
 
 /* coturn is then on each address that the machine has at the start. */

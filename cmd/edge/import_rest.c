@@ -283,11 +283,25 @@ static void put_number(struct import *m, const char *name, const char *key,
     }
 }
 
+/* From bytes a second to kbit, rounded up. */
+static void put_bandwidth(struct import *m, const char *name, const char *key)
+{
+    const struct coturn_line *l = coturn_last(&m->in, name);
+    uint64_t bytes;
+    if (l && text_u64(slice_str(l->value), 1000000000000, &bytes)) {
+        import_note(m, l, COTURN_INSTEAD, "is no number of bytes a second");
+    } else if (l && bytes > 0) {
+        import_put(m, key, "%lluk", (unsigned long long)((bytes + 124) / 125));
+    }
+}
+
 void import_limits(struct import *m)
 {
     (void)fputs("\n; Limits.\n", m->out);
     put_number(m, "total-quota", "max-allocations", "0");
     put_number(m, "user-quota", "max-per-user", "0");
+    put_bandwidth(m, "max-bps", "max-bandwidth-per-allocation");
+    put_bandwidth(m, "bps-capacity", "max-bandwidth");
     put_number(m, "max-allocate-lifetime", "max-lifetime", "3600");
     put_number(m, "stale-nonce", "nonce-life", "600");
 }

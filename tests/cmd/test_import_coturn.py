@@ -117,10 +117,10 @@ def users(edge):
                       user=[f"bob:0x{bob}", "carol:0xbc807ee29df3c9ffa736523fb2c4e8ee",
                             "alice:looking-glass"],
                       redis=["ip=127.0.0.1 dbname=2 password=turn port=6379 connect_timeout=30"],
-                      postgres=[], log_level=["debug"])
+                      postgres=[], log_level=["debug"], max_bandwidth_per_allocation=["512k"])
     for line, what in ((17, "no-cli: not needed: it is switched off"), (4, "user: to do: left out"),
                        (8, "user: to do: left out: is not"), (18, "no-such-option: not needed"),
-                       (12, "redis-statsdb: to do"), (13, "max-bps: "),
+                       (12, "redis-statsdb: to do"),
                        (10, "psql-userdb: not needed: coturn uses the last")):
         if f"conf:{line}: {what}" not in said:
             yield f"says nothing of {what} in line {line}:\n{said}"
