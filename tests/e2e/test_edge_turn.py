@@ -297,7 +297,6 @@ def test_the_end_of_the_control_connection_ends_everything(edge, opened):
     ("listen = 127.0.0.1:3478\nuser = a:b\nno-such = 1\n", ["edge.conf:3", "no-such"]),
     ("listen = 127.0.0.1:3478\nuser = a:b\nuser = a:c\n", ["user", "twice"]),
     ("listen = 127.0.0.1:3478\n", ["user"]),
-    ("listen = 0.0.0.0:3478\nuser = a:b\n", ["relay-address"]),
     ("listen = 127.0.0.1:3478\nuser = a:b\nexternal-address = 2001:db8::1\n",
      ["edge.conf:3", "external-address"]),
     ("listen = 127.0.0.1:3478\nuser = a:b\nexternal-address = 0.0.0.0\n",
