@@ -207,8 +207,9 @@ def test_who_drips_is_closed_in_time(edge, opened):
             break
     assert not left
     assert time.monotonic() - begun < 10
-    assert sum(e["event"] == "door-refused" and e["why"] == "no whole message in time"
-               for e in edge.program.events) == len(DRIPS)
+    wait_until("each is logged", lambda: len(DRIPS) == sum(
+        e["event"] == "door-refused" and e["why"] == "no whole message in time"
+        for e in list(edge.program.events)))
 
 
 def test_who_said_something_stays_longer(edge, opened, tls):
