@@ -368,6 +368,7 @@ static bool give_end(struct flow *f, struct half *h, struct flow_event *out)
         return false;
     }
     h->ended = true;
+    half_drop(h); /* from behind the FIN: no bytes of this stream */
     *out = event_of(f, FLOW_ENDED, f->cur, f->dir);
     return true;
 }

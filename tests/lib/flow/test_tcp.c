@@ -93,6 +93,22 @@ static void an_orderly_connection(void **state)
     flow_free(f);
 }
 
+/* Bytes behind the FIN are nobody's, also when a reset lets everything go. */
+static void nothing_comes_after_the_end(void **state)
+{
+    (void)state;
+    struct flow *f = new_flow(4, 1000);
+    uint8_t buf[256];
+    struct wr log = wr_over(buf, sizeof buf);
+    feed(f, &log, CLIENT, TCP_SYN, 99, "");
+    feed(f, &log, CLIENT, TCP_ACK, 200, "forged");
+    feed(f, &log, CLIENT, TCP_ACK | TCP_FIN, 100, "ab");
+    feed(f, &log, SERVER, TCP_ACK, 500, "xy");
+    feed(f, &log, SERVER, TCP_ACK | TCP_RST, 502, "");
+    expect(&log, "O d0:ab e0 d1:xy R ");
+    flow_free(f);
+}
+
 static void order_is_restored_and_the_first_copy_counts(void **state)
 {
     (void)state;
@@ -250,6 +266,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_orderly_connection),
+        cmocka_unit_test(nothing_comes_after_the_end),
         cmocka_unit_test(order_is_restored_and_the_first_copy_counts),
         cmocka_unit_test(a_hole_that_stays_becomes_a_gap),
         cmocka_unit_test(what_the_snap_length_cut_is_a_gap),
