@@ -148,6 +148,13 @@ static const struct conf_option options[] = {
      .type = CONF_BOOL,
      .preset = "off",
      .help = "clients may take their allocations to another address (RFC 8016)"},
+    {.name = "alternate-server",
+     .type = CONF_ADDR,
+     .many = true,
+     .help = "where clients are sent while draining, or when max-allocations is reached"},
+    {.name = "alternate-domain",
+     .type = CONF_TEXT,
+     .help = "the name in that server's certificate, where it is another one"},
     {.name = "max-allocations",
      .type = CONF_NUMBER,
      .min = 1,
@@ -346,7 +353,7 @@ static const struct conf_option options[] = {
      .choices = "error|warn|info|debug",
      .preset = "info",
      .help = "the least that is logged"},
-    {.name = NULL  },
+    {.name = NULL                                                                                        },
 };
 
 static const struct conf_section sections[] = {

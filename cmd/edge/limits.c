@@ -72,6 +72,31 @@ static bool read_bandwidth(struct turn_config *s, struct conf *c)
     return true;
 }
 
+/* RFC 8489 10: one of each family. */
+static bool read_alternate(struct turn_config *s, struct conf *c)
+{
+    const char *domain = conf_text(c, "alternate-domain", 0);
+    for (size_t i = 0; i < conf_count(c, "alternate-server"); i++) {
+        struct addr a = conf_addr(c, "alternate-server", i);
+        struct addr *to = &s->alternate[a.family == ADDR_IP6];
+        if (to->family) {
+            conf_fail(c, "alternate-server", i, "at most one of each address family");
+            return false;
+        }
+        if (a.port == 0 || addr_is_any(&a)) {
+            conf_fail(c, "alternate-server", i, "must be an address and port to connect to");
+            return false;
+        }
+        *to = a;
+    }
+    s->alternate_domain = slice_str(domain ? domain : "");
+    if (s->alternate_domain.len > 128) {
+        conf_fail(c, "alternate-domain", 0, "must have at most 128 bytes");
+        return false;
+    }
+    return true;
+}
+
 bool limits_read(struct edge_conf *e, struct conf *c)
 {
     struct turn_config *s = &e->run.server;
@@ -104,5 +129,5 @@ bool limits_read(struct edge_conf *e, struct conf *c)
         conf_fail(c, "realm", 0, "must have 1 to 128 bytes");
         return false;
     }
-    return read_bandwidth(s, c);
+    return read_bandwidth(s, c) && read_alternate(s, c);
 }

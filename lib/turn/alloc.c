@@ -179,7 +179,11 @@ static void alloc_start(struct turn_server *s, struct call *c, struct reserve *f
         if (u && !is_his) {
             user_give(s, u);
         }
-        reply_error(s, c, code, "too many allocations");
+        if (code == 508) {
+            reply_elsewhere(s, c, "too many allocations");
+        } else {
+            reply_error(s, c, code, "too many allocations");
+        }
         return;
     }
     if (is_his) {
@@ -210,7 +214,7 @@ void alloc_request(struct turn_server *s, struct call *c)
     if (s->is_draining) {
         /* RFC 8656 7.4: 508 says that we cannot and that another server may, and so a client
          * tries one at once; 486 would blame the user's quota, on every server. */
-        reply_error(s, c, 508, "draining");
+        reply_elsewhere(s, c, "draining");
         return;
     }
     uint16_t code = check(s, c, &why);

@@ -194,7 +194,8 @@ struct parked { /* auth.c: a request that waits for a key */
 struct turn_server {
     struct turn_config cfg;
     struct turn_env env;
-    uint8_t realms[TURN_REALMS_MAX][TEXT_KEPT], software[TEXT_KEPT];
+    uint8_t realms[TURN_REALMS_MAX][TEXT_KEPT], software[TEXT_KEPT],
+        alternate_domain[TEXT_KEPT];
     struct pool allocs, perms, chans, peers, users, reserves, parked;
     struct map path_by_tuple, perm_by_ip, chan_by_number, chan_by_peer, peer_by_cid,
         peer_by_addr, user_by_name, reserve_by_token;
@@ -243,6 +244,8 @@ void message_send(struct turn_server *s, const struct turn_conn *conn, const str
 void reply_success(struct turn_server *s, const struct call *c, struct turn_reply *reply);
 /* `why` is a literal for the log. */
 void reply_error(struct turn_server *s, const struct call *c, uint16_t code, const char *why);
+/* 508; or 300 where there is another server. */
+void reply_elsewhere(struct turn_server *s, const struct call *c, const char *why);
 /* 401 or 438, with a fresh nonce. */
 void reply_challenge(struct turn_server *s, const struct call *c, uint16_t code,
                      const char *why);

@@ -52,6 +52,8 @@ struct turn_reply {
     uint32_t connection_id;
     uint64_t reservation;
     struct slice nonce, realm, software, ticket;
+    const struct addr *alternate[2]; /* other servers (RFC 8489 10), NULL: none */
+    struct slice alternate_domain;
     struct slice algorithms; /* enum stun_algorithm, offered with a nonce */
     bool has_lifetime, has_connection_id, has_reservation;
     bool is_terse; /* as short as the request permits: it may come from somebody else */

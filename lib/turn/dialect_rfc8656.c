@@ -128,6 +128,12 @@ static void put_error(struct stun_writer *s, const struct turn_req *req,
         }
     }
     stun_put_error(s, reply->code, reply->reason);
+    for (size_t i = 0; i < 2 && reply->alternate[i]; i++) {
+        stun_put_addr(s, STUN_ALTERNATE_SERVER, reply->alternate[i]);
+    }
+    if (reply->alternate_domain.len > 0) {
+        stun_put_bytes(s, STUN_ALTERNATE_DOMAIN, reply->alternate_domain);
+    }
     if (reply->code == 420) {
         put_unknown(s, req);
     }

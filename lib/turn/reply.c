@@ -7,6 +7,7 @@ static const struct {
     uint16_t code;
     const char *text;
 } reasons[] = {
+    {300, "Try Alternate"                 },
     {400, "Bad Request"                   },
     {401, "Unauthorized"                  },
     {403, "Forbidden"                     },
@@ -155,6 +156,28 @@ void reply_error(struct turn_server *s, const struct call *c, uint16_t code, con
     struct turn_reply reply = {.code = code, .reason = reason_of(code)};
     reply_put(s, c, &reply);
     report_denied(s, c, code, why);
+}
+
+void reply_elsewhere(struct turn_server *s, const struct call *c, const char *why)
+{
+    bool is_ip6 = c->conn->client.family == ADDR_IP6;
+    const struct addr *first = &s->cfg.alternate[is_ip6], *second = &s->cfg.alternate[!is_ip6];
+    if (!first->family) {
+        reply_error(s, c, 508, why);
+        return;
+    }
+    /* RFC 8489 10: the client's own family first. */
+    struct turn_reply reply = {
+        .code = 300,
+        .reason = reason_of(300),
+        .alternate = {first, second->family ? second : NULL}
+    };
+    /* Nor may a domain be told that SHA-256 does not vouch for. */
+    if (c->key && c->key->hash == STUN_SHA256) {
+        reply.alternate_domain = s->cfg.alternate_domain;
+    }
+    reply_put(s, c, &reply);
+    report_denied(s, c, 300, why);
 }
 
 void reply_challenge(struct turn_server *s, const struct call *c, uint16_t code,

@@ -51,7 +51,11 @@ struct turn_config {
     /* enum stun_algorithm, the best one first: what PASSWORD-ALGORITHMS offers, and nothing
      * else is taken. None: it is not sent, and keys are made with MD5 (RFC 8489 9.2.4). */
     uint8_t algorithms[TURN_ALGORITHMS_MAX], n_algorithms;
-    bool anonymity;           /* nonces say that USERHASH has to be used (RFC 8489 9.2.5) */
+    bool anonymity; /* nonces say that USERHASH has to be used (RFC 8489 9.2.5) */
+    /* Where clients are sent that we cannot serve, IPv4 and IPv6; family 0: nowhere. The domain
+     * is for those who check a certificate there (RFC 8489 14.16). */
+    struct addr alternate[2];
+    struct slice alternate_domain;
     uint8_t nonce_secret[32]; /* the same in every worker */
     uint32_t nonce_life_s;
     uint32_t max_allocations, max_per_user;

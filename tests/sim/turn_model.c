@@ -114,7 +114,7 @@ bool model_goes_to(const struct turn_action *a, const struct turn_conn *c)
 
 bool model_is_signed(const struct stun_msg *m)
 {
-    return m->covered < m->n_attrs && m->at[m->covered].type == STUN_MESSAGE_INTEGRITY;
+    return stun_is_signed(m);
 }
 
 /* Only what goes to somebody unknown, at an address that may be forged, may do without a
@@ -146,11 +146,37 @@ bool model_take_reply(struct model *m, const struct turn_conn *c, uint16_t metho
     return false;
 }
 
+/* RFC 8489 10, and what the answers to who is not served say besides. */
+static void judge_code(struct model *m, uint16_t method, uint16_t code,
+                       const struct stun_msg *out)
+{
+    struct addr to;
+    struct slice nonce, list, offered = slice_of(m->cfg.algorithms, m->cfg.n_algorithms);
+    bool has_other = m->cfg.alternate[0].family != 0; /* all clients come over IPv4 */
+    if (code == 300 && (method != STUN_ALLOCATE || !has_other ||
+                        stun_get_addr(out, STUN_ALTERNATE_SERVER, &to) ||
+                        !addr_eq(&to, &m->cfg.alternate[0]))) {
+        model_fault(m, "a 300 to nowhere");
+    }
+    m->count[COUNT_ELSEWHERE] += code == 300;
+    bool is_challenge = code == 401 || code == 438;
+    if (is_challenge != (stun_get_bytes(out, STUN_NONCE, &nonce) == OK)) {
+        model_fault(m, "%u and its nonce", code);
+    }
+    bool has_list = stun_get_bytes(out, STUN_PASSWORD_ALGORITHMS, &list) == OK;
+    if (has_list != (is_challenge && offered.len > 0) ||
+        (has_list && !stun_algorithms_are(list, offered)) ||
+        (is_challenge && stun_nonce_features(nonce) !=
+                             (offered.len > 0 ? (uint32_t)STUN_FEATURE_ALGORITHMS : 0))) {
+        model_fault(m, "%u and the password algorithms", code);
+    }
+}
+
 void model_want_error(struct model *m, const struct turn_conn *c, uint16_t method,
                       const struct stun_tid *tid)
 {
-    static const uint16_t codes[] = {400, 401, 403, 420, 437, 438, 440, 441,
-                                     442, 443, 446, 447, 486, 500, 508};
+    static const uint16_t codes[] = {300, 400, 401, 403, 420, 437, 438, 440,
+                                     441, 442, 443, 446, 447, 486, 500, 508};
     struct stun_msg out;
     struct slice reason;
     uint16_t code = 0;
@@ -168,6 +194,7 @@ void model_want_error(struct model *m, const struct turn_conn *c, uint16_t metho
     if (!known) {
         model_fault(m, "%s where an error is due", has ? "an unheard-of code" : "success");
     }
+    judge_code(m, method, code, &out);
     if (out.raw.len > ANSWER_MAX) {
         model_fault(m, "an error of %zu bytes", out.raw.len);
     }
@@ -183,7 +210,9 @@ bool model_want_success(struct model *m, const struct turn_conn *c, uint16_t met
         }
         return false;
     }
-    if (out->cls != STUN_SUCCESS || stun_check_integrity(out, &m->users[user].key)) {
+    const struct m_user *u = &m->users[user];
+    if (out->cls != STUN_SUCCESS || stun_check_integrity(out, &u->key) ||
+        (out->integrity_sha256 != 0) != u->is_modern) {
         model_fault(m, "an error, or a bad signature, where success is due");
         return false;
     }

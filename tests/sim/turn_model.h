@@ -3,6 +3,7 @@
  * events, and after each event which actions must have come out. Anything else is a fault. */
 #pragma once
 
+#include "lib/stun/security.h"
 #include "lib/turn/dialect.h"
 #include "lib/turn/server.h"
 
@@ -30,7 +31,8 @@ enum cred {
     CRED_FORGED_NONCE,
     CRED_NO_NONCE,
     CRED_WRONG_REALM,
-    CRED_TAMPERED /* changed after it was signed */
+    CRED_BID_DOWN, /* a modern user's, out of which somebody took an algorithm */
+    CRED_TAMPERED  /* changed after it was signed */
 };
 
 enum ask_kind {
@@ -70,7 +72,10 @@ struct frame {
 struct m_user {
     const char *name, *password;
     bool is_known;
-    struct stun_key key;
+    bool is_modern; /* signs with SHA-256, where the server offers it (RFC 8489 9.2) */
+    bool is_hidden; /* and by the hash of its name */
+    uint8_t hash[STUN_USERHASH_LEN];
+    struct stun_key key; /* of the algorithm that it uses */
 };
 
 enum m_relay_state {

@@ -382,7 +382,8 @@ static bool is_refused(struct model *m, const struct frame *f, bool *is_signed)
             continue;
         }
         *is_signed = model_is_signed(&out);
-        return code == 401 || code == 438 || (code == 508 && f->facts.method == STUN_ALLOCATE);
+        return code == 401 || code == 438 ||
+               ((code == 508 || code == 300) && f->facts.method == STUN_ALLOCATE);
     }
     return false;
 }
@@ -392,8 +393,9 @@ void model_judge(struct model *m, const struct frame *f, bool key_is_right, uint
     const struct ask_facts *q = &f->facts;
     struct m_alloc *a = model_alloc_of(m, &f->conn);
     bool is_known = key_is_right && (q->cred == CRED_GOOD || q->cred == CRED_FORGED_NONCE);
-    bool is_failure = q->cred == CRED_WRONG_REALM ||
-                      (!is_known && q->cred != CRED_NONE && q->cred != CRED_NO_NONCE);
+    bool is_failure =
+        q->cred == CRED_WRONG_REALM || (!is_known && q->cred != CRED_NONE &&
+                                        q->cred != CRED_NO_NONCE && q->cred != CRED_BID_DOWN);
     if (is_failure) {
         model_failed(m, &f->conn);
     }
@@ -431,7 +433,12 @@ static void park(struct model *m, const struct act *act, const struct frame *f)
 {
     struct m_parked *p = NULL;
     const struct m_user *u = &m->users[f->facts.user];
-    if (!slice_eq(act->a.key.username, slice_str(u->name))) {
+    const struct turn_ask *who = &act->a.key;
+    bool is_his = u->is_hidden
+                      ? who->username.len == 0 &&
+                            slice_eq(who->userhash, slice_of(u->hash, sizeof u->hash))
+                      : who->userhash.len == 0 && slice_eq(who->username, slice_str(u->name));
+    if (!is_his || who->algorithm != u->key.algorithm) {
         model_fault(m, "FIND_KEY for another user");
     }
     for (size_t i = 0; i < MODEL_PARKED; i++) {
@@ -455,7 +462,8 @@ static void judge_request(struct model *m, const struct frame *f)
     struct m_alloc *a = model_alloc_of(m, &f->conn);
     bool has_key = a && a->user == q->user && m->now_ms < a->key_until_ms;
     bool wants_key = q->method != STUN_BINDING && q->cred != CRED_NONE &&
-                     q->cred != CRED_NO_NONCE && q->cred != CRED_WRONG_REALM && !has_key;
+                     q->cred != CRED_NO_NONCE && q->cred != CRED_BID_DOWN &&
+                     q->cred != CRED_WRONG_REALM && !has_key;
     if (wants_key && !model_may_try(m, &f->conn)) {
         /* A FIND_KEY stays unseen, and so is a fault. */
         m->count[COUNT_HUSHED]++;
@@ -467,7 +475,8 @@ static void judge_request(struct model *m, const struct frame *f)
     struct act *act = model_take(m, TURN_DO_FIND_KEY, 0);
     if (act) {
         park(m, act, f);
-        if (q->cred == CRED_NONE || q->cred == CRED_NO_NONCE || q->cred == CRED_WRONG_REALM) {
+        if (q->cred == CRED_NONE || q->cred == CRED_NO_NONCE || q->cred == CRED_BID_DOWN ||
+            q->cred == CRED_WRONG_REALM) {
             model_fault(m, "FIND_KEY for somebody who cannot be authentic");
         }
         return;

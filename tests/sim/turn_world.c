@@ -284,6 +284,8 @@ static void key_found(struct world *w, turn_id ticket)
     }
     if (answer == KEY_RIGHT) {
         keys.key[keys.n++] = u->key;
+        keys.name_len = strlen(u->name);
+        memcpy(keys.name, u->name, keys.name_len);
     }
     if (world_chance(w, 50)) {
         keys.until_ms = w->m.now_ms + world_pick(w, 10 * MINUTE);

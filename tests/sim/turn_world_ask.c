@@ -177,6 +177,9 @@ static void pick_request(struct world *w, const struct endpoint *e, struct ask_f
 static void pick_cred(struct world *w, const struct endpoint *e, struct ask_facts *q)
 {
     q->cred = world_chance(w, 92) ? CRED_GOOD : (enum cred)world_pick(w, CRED_TAMPERED + 1);
+    if (q->cred == CRED_BID_DOWN && !w->m.users[q->user].is_modern) {
+        q->cred = CRED_GOOD;
+    }
     q->cred = e->nonce_len == 0 || q->method == STUN_BINDING ? CRED_NONE : q->cred;
     q->nonce_s = e->nonce_s;
 }
@@ -254,13 +257,24 @@ static void put_cred(struct world *w, struct stun_writer *s, const struct endpoi
 {
     const struct m_user *u = &w->m.users[q->user];
     struct stun_key key = u->key;
+    struct slice offered = slice_of(w->m.cfg.algorithms, w->m.cfg.n_algorithms);
     char forged[WORLD_NONCE];
     if (q->cred == CRED_NONE || q->kind != ASK_REQUEST) {
         return;
     }
-    (void)snprintf(forged, sizeof forged, "%08x%044x", (unsigned)q->nonce_s,
+    (void)snprintf(forged, sizeof forged, "obMatJos2%s%08x%031x",
+                   offered.len > 0 ? "gAAA" : "AAAA", (unsigned)q->nonce_s,
                    (unsigned)world_pick(w, UINT32_MAX));
-    stun_put_bytes(s, STUN_USERNAME, slice_str(u->name));
+    if (u->is_hidden) {
+        stun_put_bytes(s, STUN_USERHASH, slice_of(u->hash, sizeof u->hash));
+    } else {
+        stun_put_bytes(s, STUN_USERNAME, slice_str(u->name));
+    }
+    if (u->is_modern) {
+        offered.len -= q->cred == CRED_BID_DOWN;
+        stun_put_algorithms(s, STUN_PASSWORD_ALGORITHMS, offered);
+        stun_put_algorithms(s, STUN_PASSWORD_ALGORITHM, slice_of(&u->key.algorithm, 1));
+    }
     stun_put_bytes(s, STUN_REALM,
                    q->cred == CRED_WRONG_REALM ? slice_str("elsewhere") : w->m.cfg.realms[0]);
     if (q->cred != CRED_NO_NONCE) {

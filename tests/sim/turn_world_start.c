@@ -73,8 +73,12 @@ static void make_users(struct world *w)
     memcpy(w->m.users, users, sizeof users);
     for (size_t i = 0; i < MODEL_USERS; i++) {
         struct m_user *u = &w->m.users[i];
-        if (stun_key_long_term(&u->key, slice_str(u->name), w->m.cfg.realms[0],
-                               slice_str(u->password))) {
+        u->is_modern = w->m.cfg.n_algorithms > 0 && world_chance(w, 50);
+        u->is_hidden = u->is_modern && world_chance(w, 50);
+        enum stun_algorithm with = u->is_modern ? STUN_ALGORITHM_SHA256 : STUN_ALGORITHM_MD5;
+        if (stun_key_made(&u->key, with, slice_str(u->name), w->m.cfg.realms[0],
+                          slice_str(u->password)) ||
+            stun_userhash(u->hash, slice_str(u->name), w->m.cfg.realms[0])) {
             model_fault(&w->m, "no key for %s", u->name);
         }
     }
@@ -118,6 +122,16 @@ static struct turn_config make_config(struct world *w)
         cfg.bandwidth[i].burst = 24 + world_pick(w, 100);
     }
     cfg.rate_prefix.ip4_bits = world_chance(w, 50) ? 32 : 0;
+    if (world_chance(w, 50)) {
+        cfg.algorithms[cfg.n_algorithms++] = STUN_ALGORITHM_SHA256;
+        cfg.algorithms[cfg.n_algorithms++] = STUN_ALGORITHM_MD5;
+    }
+    if (world_chance(w, 50)) {
+        cfg.alternate[0] = (struct addr){
+            .family = ADDR_IP4, .ip = {203, 0, 113, 9},
+                 .port = 3478
+        };
+    }
     if (world_chance(w, 30)) {
         cfg.external_ip = (struct addr){
             .family = ADDR_IP4, .ip = {203, 0, 113, 7}

@@ -280,6 +280,54 @@ static void names_may_be_hashed(void **state)
     scene_free(s);
 }
 
+static void offer_and_send_away(struct turn_config *cfg)
+{
+    offer_both(cfg);
+    cfg->max_allocations = 1;
+    cfg->alternate[0] = bench_addr("203.0.113.4:3478");
+    cfg->alternate[1] = bench_addr("[2001:db8::4]:3479");
+    cfg->alternate_domain = slice_str("other.example");
+}
+
+static void who_is_sent_away(struct scene *s, const char *first, const char *second,
+                             bool with_domain)
+{
+    struct stun_msg m = bench_sent(&s->b);
+    struct addr a, b, want_a = bench_addr(first), want_b = bench_addr(second);
+    struct slice domain;
+    assert_int_equal(stun_get_nth_addr(&m, STUN_ALTERNATE_SERVER, 0, &a), OK);
+    assert_int_equal(stun_get_nth_addr(&m, STUN_ALTERNATE_SERVER, 1, &b), OK);
+    assert_true(addr_eq(&a, &want_a) && addr_eq(&b, &want_b));
+    assert_int_equal(stun_get_bytes(&m, STUN_ALTERNATE_DOMAIN, &domain),
+                     with_domain ? OK : ERR_NOTFOUND);
+    assert_int_equal(stun_check_integrity(&m, with_domain ? &s->sha256 : &s->md5), OK);
+}
+
+/* RFC 8489 10: signed, the client's family first, and a domain only under SHA-256. */
+static void who_cannot_be_served_is_sent_away(void **state)
+{
+    (void)state;
+    struct scene *s = scene_new(offer_and_send_away);
+    const struct how old = {.by_name = true, .hash = STUN_SHA1};
+    assert_int_equal(ask(s, by_sha256, &s->sha256), 1);
+    assert_int_equal(answer(s), 0);
+    s->c = bench_tcp(2); /* the server is full now */
+    assert_int_equal(ask(s, by_sha256, &s->sha256), 1);
+    assert_int_equal(answer(s), 300);
+    who_is_sent_away(s, "203.0.113.4:3478", "[2001:db8::4]:3479", true);
+    assert_int_equal(ask(s, old, &s->md5), 1);
+    assert_int_equal(answer(s), 300);
+    who_is_sent_away(s, "203.0.113.4:3478", "[2001:db8::4]:3479", false);
+    s->c.client = bench_addr("[2001:db8::7]:5000");
+    assert_int_equal(ask(s, old, &s->md5), 1);
+    assert_int_equal(answer(s), 300);
+    who_is_sent_away(s, "[2001:db8::4]:3479", "203.0.113.4:3478", false);
+    /* Nobody is sent away before his password is known to be right. */
+    assert_int_equal(ask(s, by_sha256, &s->md5), 1);
+    assert_int_equal(answer(s), 401);
+    scene_free(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -290,6 +338,7 @@ int main(void)
         cmocka_unit_test(keys_of_the_other_algorithm_do_not_fit),
         cmocka_unit_test(bidding_down_is_seen),
         cmocka_unit_test(names_may_be_hashed),
+        cmocka_unit_test(who_cannot_be_served_is_sent_away),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
