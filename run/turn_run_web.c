@@ -10,6 +10,7 @@
 
 enum {
     CONNECT_MS = 10000,
+    SHARE = 4, /* of the connections one network may have this part */
     EVENTS_PER_S = 20
 };
 
@@ -18,8 +19,14 @@ struct web_link {
     struct web_link *next, **prev;
     struct tcp_pipe *pipe;
     turn_id conn;
+    struct rate_key network;
     uint64_t bytes, seen_ms; /* both ways so far; when there was one more */
 };
+
+static struct rate_key network_of(const struct turn_run *r, const struct client *c)
+{
+    return rate_key_of(&c->conn.client, r->cfg.server.rate_prefix);
+}
 
 static uint64_t bytes_of(const struct web_link *w)
 {
@@ -85,6 +92,7 @@ static void on_connected(struct tcp *t, void *ctx)
     }
     w->run = r;
     w->conn = c->id;
+    w->network = network_of(r, c);
     w->seen_ms = loop_now_ms(r->loop);
     w->prev = &r->web_links;
     w->next = r->web_links;
@@ -125,13 +133,25 @@ static const struct tcp_events early_events = {
     .closed = client_closed,
 };
 
-static size_t n_under_way(const struct turn_run *r)
+/* NULL, or why there must not be another one of `c`'s network. */
+static const char *is_full(const struct turn_run *r, const struct client *c)
 {
-    size_t n = 0;
-    for (const struct client *c = r->clients; c; c = c->next) {
-        n += c->web != NULL;
+    struct rate_key network = network_of(r, c), other;
+    size_t all = r->n_web, same = 0;
+    for (const struct web_link *w = r->web_links; w; w = w->next) {
+        same += memcmp(&w->network, &network, sizeof network) == 0;
     }
-    return n;
+    for (const struct client *o = r->clients; o; o = o->next) {
+        if (o->web) {
+            other = network_of(r, o);
+            all++;
+            same += memcmp(&other, &network, sizeof network) == 0;
+        }
+    }
+    return all >= r->cfg.web.max ? "too many connections to the web server"
+           : same >= (r->cfg.web.max + SHARE - 1) / SHARE
+               ? "too many connections to the web server from one network"
+               : NULL;
 }
 
 enum door_step web_begin(struct client *c, const struct addr *to, struct door_entry *e)
@@ -139,8 +159,8 @@ enum door_step web_begin(struct client *c, const struct addr *to, struct door_en
     struct turn_run *r = c->run;
     char id[TURN_ID_TEXT], text[2][ADDR_TEXT_MAX];
     const struct tcp_options opt = {.timeout_ms = CONNECT_MS};
-    if (r->n_web + n_under_way(r) >= r->cfg.web.max) {
-        e->why = "too many connections to the web server";
+    e->why = is_full(r, c);
+    if (e->why) {
         return DOOR_SHUT;
     }
     c->web_at = *to;

@@ -530,7 +530,7 @@ static bool read_metrics(struct edge_conf *e, struct conf *c)
 
 static bool read_tls(struct edge_conf *e, struct conf *c)
 {
-    struct tls_config cfg = {.alpn = "stun.turn"}; /* RFC 7443 */
+    struct tls_config cfg = {.alpn = "stun.turn,stun.nat-discovery"}; /* RFC 7443 */
     char why[TLS_WHY_MAX];
     bool has_cert = conf_count(c, "tls-cert") > 0, has_key = conf_count(c, "tls-key") > 0;
     if (has_cert != has_key) {

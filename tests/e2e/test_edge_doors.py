@@ -323,7 +323,8 @@ def whose(server, name, alpn):
 
 
 WHOSE = [("turn.test", "stun.turn", "turn.test"), ("www.test", "stun.turn", "turn.test"),
-         ("www.test", "h2,stun.turn", "turn.test"), (None, "stun.turn", "turn.test"),
+         ("www.test", "h2,stun.turn", "turn.test"), ("www.test", "stun.nat-discovery", "turn.test"),
+         (None, "stun.turn", "turn.test"),
          ("www.test", "h2,http/1.1", "www.test"), ("turn.test", "http/1.1", "www.test"),
          (None, "http/1.1", "www.test"),
          ("turn.test", None, "turn.test"), ("TURN.Test", None, "turn.test"),
@@ -490,16 +491,22 @@ def test_a_web_server_that_is_down(edge, opened, tls):
 def test_its_connections_have_a_limit_and_an_end(edge, opened):
     upstream = opened(Upstream(lambda s: s.recv(1) and time.sleep(TIMEOUT_S)))
     server = edge("--web-upstream", upstream.address, "--max-web", "2", "--web-idle", "5",
-                  "--metrics", "127.0.0.1:0")
-    held = []
-    for n in (1, 2):
-        held.append(opened(socket.create_connection(server, TIMEOUT_S)))
-        held[-1].sendall(client_hello())
-        wait_until("it is connected", lambda n=n: upstream.n == n)
-    third = opened(socket.create_connection(server, TIMEOUT_S))
-    third.sendall(client_hello())
-    assert ends(third)
-    edge.program.wait_event("door-refused", why="too many connections to the web server")
+                  "--metrics", "127.0.0.1:0", "--proxy-from", "127.0.0.1/32")
+
+    def come(client):
+        s = opened(socket.create_connection(server, TIMEOUT_S))
+        s.sendall(v1(f"{client}:5") + client_hello())
+        return s
+    held = [come("198.51.100.1")]
+    wait_until("it is connected", lambda: upstream.n == 1)
+    assert ends(come("198.51.100.2"))
+    edge.program.wait_event("door-refused", client="198.51.100.2:5",
+                            why="too many connections to the web server from one network")
+    held.append(come("203.0.113.1"))
+    wait_until("it is connected", lambda: upstream.n == 2)
+    assert ends(come("192.0.2.1"))
+    edge.program.wait_event("door-refused", client="192.0.2.1:5",
+                            why="too many connections to the web server")
     assert "causeway_web_connections_total 2" in metrics(edge.program)
     begun = time.monotonic()
     for s in held:
