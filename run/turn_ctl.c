@@ -46,6 +46,11 @@ static json_t *number(uint64_t n)
     return json_integer((json_int_t)n);
 }
 
+static const char *client_name_of(const struct turn_conn *c)
+{
+    return c->transport == TURN_TCP ? "tcp" : c->id ? "dtls" : "udp";
+}
+
 static const char *name_of(enum turn_transport t)
 {
     return t == TURN_TCP ? "tcp" : "udp";
@@ -60,7 +65,7 @@ static json_t *session_of(const struct turn_ctl *t, const struct turn_session *s
     json_t *j = json_pack(
         "{s:o, s:o, s:o, s:s, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "id", id_of(s->id),
         "user", text_of(s->username), "client", addr_of(&s->conn.client), "client_transport",
-        name_of(s->conn.transport), "relay", addr_of(&s->relay[0].addr), "transport",
+        client_name_of(&s->conn), "relay", addr_of(&s->relay[0].addr), "transport",
         name_of(s->transport), "age_s", number(s->age_ms / 1000), "left_s",
         number(left_ms / 1000), "permissions", number(s->permissions), "channels",
         number(s->channels), "peers", number(s->peers), "to_peers",
@@ -187,6 +192,7 @@ static json_t *do_stats(struct turn_ctl *t, const json_t *request)
         {"held_back_allocation", s.held_back[TURN_BANDWIDTH_ALLOC]          },
         {"held_back_user",       s.held_back[TURN_BANDWIDTH_USER]           },
         {"held_back_all",        s.held_back[TURN_BANDWIDTH_ALL]            },
+        {"dtls",                 turn_run_dtls(t->cfg.run).associations     },
     };
     json_t *stats = json_object();
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {

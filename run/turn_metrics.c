@@ -85,8 +85,25 @@ static void put_traffic(struct wr *w, const struct turn_run *run)
     put_value(w, packets, "{relay=\"udp\",to=\"client\"}", n.packets_to_client);
     put_one(w, "icmp_total", "counter", "ICMP messages that clients were told of.",
             turn_run_stats(run).icmp_to_client);
-    put_one(w, "dropped_packets_total", "counter",
-            "Datagrams dropped because a client's TCP connection was full.", n.dropped);
+    put_one(
+        w, "dropped_packets_total", "counter",
+        "Datagrams dropped because a client's TCP connection was full, or no DTLS record is "
+        "that long.",
+        n.dropped);
+}
+
+static void put_dtls(struct wr *w, const struct turn_run *run)
+{
+    static const char shakes[] = "dtls_handshakes_total";
+    struct dtls_server_stats n = turn_run_dtls(run);
+    put_one(w, "dtls_associations", "gauge", "DTLS associations, and handshakes not done.",
+            n.associations);
+    put_one(w, "dtls_cookies_total", "counter", "ClientHellos answered with a cookie.",
+            n.verify_total);
+    put_head(w, shakes, "counter", "DTLS handshakes of clients that returned their cookie.");
+    put_value(w, shakes, "{result=\"success\"}", n.begun_total);
+    put_value(w, shakes, "{result=\"failed\"}", n.failed_total);
+    put_value(w, shakes, "{result=\"refused\"}", n.refused_total);
 }
 
 static void put_held_back(struct wr *w, const struct turn_stats *s)
@@ -130,6 +147,7 @@ static void write_metrics(struct wr *w, void *ctx)
     put_refusals(w, m->run);
     put_traffic(w, m->run);
     put_held_back(w, &s);
+    put_dtls(w, m->run);
 }
 
 int turn_metrics_new(struct turn_metrics **out, struct loop *l, struct turn_run *run,

@@ -55,14 +55,28 @@ struct slice run_body(struct turn_run *r, const struct turn_action *a)
     return slice_of(r->scratch, a->body.len + a->tail_len);
 }
 
+void run_to_client(struct turn_run *r, const struct addr *client, const struct addr *local,
+                   struct slice head, struct dgram body)
+{
+    struct listener *l = listener_at(r, local);
+    if (l) {
+        udp_send(l->udp, client, local, head, body);
+    }
+}
+
 static void send_datagram(struct turn_run *r, const struct turn_action *a)
 {
-    struct listener *l = listener_at(r, &a->local);
-    if (!l) {
-        return;
-    }
     const struct dgram body = {.data = run_body(r, a), .opts = a->opts};
-    udp_send(l->udp, &a->addr, &a->local, slice_of(a->head, a->head_len), body);
+    run_to_client(r, &a->addr, &a->local, slice_of(a->head, a->head_len), body);
+}
+
+void run_dropped(struct turn_run *r, turn_id relay)
+{
+    struct relay *rl = relay_find(r, relay);
+    r->dropped++;
+    if (rl) {
+        rl->dropped++;
+    }
 }
 
 static void carry_out(struct turn_run *r, const struct turn_action *a)
@@ -76,6 +90,8 @@ static void carry_out(struct turn_run *r, const struct turn_action *a)
             client_send(c, a);
         } else if (a->conn == 0) {
             send_datagram(r, a);
+        } else {
+            turn_dtls_send(r->dtls, a);
         }
         break;
     case TURN_DO_RELAY_OPEN: relay_open(r, a); break;
@@ -99,6 +115,8 @@ static void carry_out(struct turn_run *r, const struct turn_action *a)
     case TURN_DO_CONN_CLOSE:
         if (c) {
             client_close(c);
+        } else {
+            turn_dtls_close(r->dtls, a->conn);
         }
         break;
     case TURN_DO_FIND_KEY: r->cfg.find_keys(&a->key, r->cfg.ctx); break;
@@ -144,7 +162,19 @@ static void on_sweep(void *ctx)
     struct turn_run *r = ctx;
     clients_sweep(r);
     web_sweep(r);
+    turn_dtls_sweep(r->dtls);
     loop_timer_at(r->sweep, loop_now_ms(r->loop) + SWEEP_MS);
+}
+
+struct turn_conn run_udp_conn(struct turn_run *r, const struct addr *client,
+                              const struct addr *local)
+{
+    const struct listener *l = listener_at(r, local);
+    return (struct turn_conn){.realm = l ? l->realm : 0,
+                              .client = *client,
+                              .local = *local,
+                              .transport = TURN_UDP,
+                              .dialect = &turn_dialect_rfc8656};
 }
 
 static void on_datagram(struct udp *u, const struct addr *from, const struct addr *local,
@@ -152,12 +182,11 @@ static void on_datagram(struct udp *u, const struct addr *from, const struct add
 {
     struct listener *l = ctx;
     struct turn_run *r = l->run;
-    struct turn_conn conn = {.realm = l->realm,
-                             .client = *from,
-                             .local = *local,
-                             .transport = TURN_UDP,
-                             .dialect = &turn_dialect_rfc8656};
+    struct turn_conn conn = run_udp_conn(r, from, local);
     (void)u;
+    if (turn_dtls_take(r->dtls, from, local, datagram)) {
+        return;
+    }
     /* Trouble means that the datagram is dropped, as it is with UDP. */
     if (turn_server_from_client(r->core, loop_now_ms(r->loop), &conn, datagram) == OK) {
         run_actions(r);
@@ -245,6 +274,7 @@ static int begin(struct turn_run *r)
     err = err ? err : make_maps(r);
     err = err ? err : loop_timer_new(&r->timer, r->loop, on_timer, r);
     err = err ? err : loop_timer_new(&r->sweep, r->loop, on_sweep, r);
+    err = err || r->cfg.max_dtls == 0 ? err : turn_dtls_new(&r->dtls, r);
     err = err ? err : loop_idle_new(&r->drained, r->loop, on_drained, r);
     if (err) {
         LOG(r->cfg.log, LOG_ERROR, "start-failed", LOG_S("why", err_text(err)));
@@ -260,6 +290,12 @@ static const char *inherited(const struct turn_run_config *cfg, size_t n)
     return cfg->listen_tcp[n]   ? cfg->listen_udp[n] ? "udp,tcp" : "tcp"
            : cfg->listen_udp[n] ? "udp"
                                 : "none";
+}
+
+static const char *transports(const struct turn_run_config *cfg)
+{
+    bool dtls = cfg->dtls && cfg->max_dtls > 0;
+    return dtls && cfg->tls ? "udp,tcp,tls,dtls" : cfg->tls ? "udp,tcp,tls" : "udp,tcp";
 }
 
 int turn_run_new(struct turn_run **out, struct loop *l, const struct turn_run_config *cfg)
@@ -279,8 +315,8 @@ int turn_run_new(struct turn_run **out, struct loop *l, const struct turn_run_co
     for (size_t i = 0; i < r->n_listeners; i++) {
         char text[ADDR_TEXT_MAX];
         LOG(cfg->log, LOG_INFO, "listening",
-            LOG_S("addr", addr_text(&r->listeners[i].at, text)), LOG_S("transports", "udp,tcp"),
-            LOG_S("inherited", inherited(cfg, i)));
+            LOG_S("addr", addr_text(&r->listeners[i].at, text)),
+            LOG_S("transports", transports(cfg)), LOG_S("inherited", inherited(cfg, i)));
     }
     *out = r;
     return OK;
@@ -299,6 +335,7 @@ void turn_run_free(struct turn_run *r)
         client_free(r->clients);
     }
     web_done(r);
+    turn_dtls_free(r->dtls);
     while (r->relays) {
         relay_close(r->relays);
     }

@@ -1,6 +1,7 @@
 /* Runs a TURN server core: listeners, relays, peer connections, pipes, timers. */
 #pragma once
 
+#include "lib/tls/dtls_server.h"
 #include "lib/turn/server.h"
 
 #include "io/log.h"
@@ -33,7 +34,10 @@ struct turn_name {
 struct turn_run_config {
     struct turn_config server;
     const struct log *log;
-    struct tls_context *tls; /* TLS on the TCP listeners; NULL: none. Outlives the run */
+    struct tls_context *tls;       /* TLS on the TCP listeners; NULL: none. Outlives the run */
+    struct tls_context *dtls;      /* DTLS on the UDP ones; NULL: none now. Outlives the run */
+    uint32_t max_dtls;             /* associations; 0: never any */
+    uint32_t max_dtls_per_address; /* of one IPv4 address, or one IPv6 /64 */
     struct addr listen[TURN_LISTEN_MAX]; /* each for UDP and TCP */
     uint8_t listen_realm[TURN_LISTEN_MAX];
     /* Sockets at those addresses that are open already, 0: none. They are taken over. */
@@ -69,7 +73,7 @@ struct turn_traffic {
     uint64_t packets_to_peers, packets_to_client; /* datagrams through UDP relays */
     uint64_t bytes_to_peers, bytes_to_client;
     uint64_t tcp_to_peers, tcp_to_client; /* bytes through TCP relays */
-    uint64_t dropped; /* datagrams for which a client's connection had no room */
+    uint64_t dropped; /* datagrams for which a client's connection, or a record, had no room */
 };
 
 struct turn_refusals { /* how often something was refused for this reason, a literal */
@@ -103,6 +107,8 @@ void turn_run_drain(struct turn_run *r);
 void turn_run_set_policy(struct turn_run *r, const struct turn_policy *policy);
 /* For connections from now on; those that there are keep what they began with. */
 void turn_run_set_tls(struct turn_run *r, struct tls_context *tls);
+void turn_run_set_dtls(struct turn_run *r, struct tls_context *dtls);
+struct dtls_server_stats turn_run_dtls(const struct turn_run *r);
 /* An id as it stands in log lines; `out` has TURN_ID_TEXT bytes. */
 const char *turn_id_text(turn_id id, char *out);
 MUST_USE int turn_id_parse(struct slice s, turn_id *out);

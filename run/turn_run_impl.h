@@ -8,6 +8,7 @@
 #include "io/tcp.h"
 #include "io/udp.h"
 #include "run/turn_run.h"
+#include "run/turn_run_dtls.h"
 
 struct listener {
     struct turn_run *run;
@@ -95,6 +96,7 @@ struct turn_run {
     struct turn_server *core;
     struct loop_timer *timer, *sweep;
     struct loop_idle *drained;
+    struct turn_dtls *dtls; /* NULL: none */
     struct listener listeners[TURN_LISTEN_MAX];
     size_t n_listeners;
     struct map clients_by_id, relays_by_id, peers_by_id;
@@ -124,6 +126,14 @@ struct turn_run {
 void run_actions(struct turn_run *r);
 /* What is behind the action's head: the body and its zero bytes. Good until the next call. */
 struct slice run_body(struct turn_run *r, const struct turn_action *a);
+
+/* A client on a UDP listener. */
+struct turn_conn run_udp_conn(struct turn_run *r, const struct addr *client,
+                              const struct addr *local);
+/* From the listener that is at `local`. */
+void run_to_client(struct turn_run *r, const struct addr *client, const struct addr *local,
+                   struct slice head, struct dgram body);
+void run_dropped(struct turn_run *r, turn_id relay); /* counts a datagram to its client */
 
 /* turn_run_client.c */
 void client_accepted(struct tcp *t, const struct addr *peer, void *ctx);

@@ -1,7 +1,7 @@
 /* The edge's options, and what they make of the server's configuration. */
 #include "cmd/edge/conf.h"
 
-#include "lib/tls/tls.h"
+#include "lib/tls/dtls.h"
 
 #include "cmd/edge/ctl.h"
 #include "cmd/edge/doors.h"
@@ -28,6 +28,22 @@ static const struct conf_option options[] = {
      .type = CONF_NET,
      .many = true,
      .help = "a network of proxies: their TCP connections must begin with a PROXY header"},
+    {.name = "dtls",
+     .type = CONF_BOOL,
+     .preset = "on",
+     .help = "with tls-cert the listen ports take DTLS beside plain UDP"},
+    {.name = "max-dtls",
+     .type = CONF_NUMBER,
+     .min = 1,
+     .max = 100000,
+     .preset = "1000",
+     .help = "clients' DTLS associations, in all"},
+    {.name = "max-dtls-per-address",
+     .type = CONF_NUMBER,
+     .min = 1,
+     .max = 100000,
+     .preset = "200",
+     .help = "those of one IPv4 address, or of one IPv6 /64"},
     {.name = "tls-name",
      .type = CONF_TEXT,
      .many = true,
@@ -533,6 +549,9 @@ static bool read_tls(struct edge_conf *e, struct conf *c)
     struct tls_config cfg = {.alpn = "stun.turn,stun.nat-discovery"}; /* RFC 7443 */
     char why[TLS_WHY_MAX];
     bool has_cert = conf_count(c, "tls-cert") > 0, has_key = conf_count(c, "tls-key") > 0;
+    bool has_dtls = conf_bool(c, "dtls");
+    e->run.max_dtls = has_dtls ? number(c, "max-dtls") : 0;
+    e->run.max_dtls_per_address = number(c, "max-dtls-per-address");
     if (has_cert != has_key) {
         conf_fail(c, has_cert ? "tls-cert" : "tls-key", 0, "tls-cert and tls-key go together");
         return false;
@@ -543,10 +562,12 @@ static bool read_tls(struct edge_conf *e, struct conf *c)
     cfg.cert_file = conf_text(c, "tls-cert", 0);
     cfg.key_file = conf_text(c, "tls-key", 0);
     int err = tls_context_new(&e->tls, &cfg, why);
+    err = err || !has_dtls ? err : dtls_context_new(&e->dtls, &cfg, why);
     if (err) {
         conf_fail(c, "tls-cert", 0, "%s", err == ERR_SYSTEM ? why : err_text(err));
     }
     e->run.tls = e->tls;
+    e->run.dtls = e->dtls;
     return !err;
 }
 
@@ -579,6 +600,7 @@ bool edge_conf_valid(struct conf *c)
 void edge_conf_done(struct edge_conf *e)
 {
     tls_context_free(e->tls);
+    tls_context_free(e->dtls);
     users_done(e);
 }
 
@@ -598,6 +620,9 @@ void edge_conf_take(struct edge_conf *e, struct edge_conf *fresh)
     tls_context_free(e->tls);
     e->tls = e->run.tls = fresh->tls;
     fresh->tls = NULL;
+    tls_context_free(e->dtls);
+    e->dtls = e->run.dtls = fresh->dtls;
+    fresh->dtls = NULL;
     /* Our own addresses are the sockets' that there are. */
     memcpy(e->policy.allow, fresh->policy.allow, sizeof e->policy.allow);
     memcpy(e->policy.deny, fresh->policy.deny, sizeof e->policy.deny);

@@ -35,7 +35,7 @@ struct edge_secrets { /* of TURN REST */
 struct edge_conf {
     struct turn_run_config run; /* points into this struct and, for texts, into the options */
     struct turn_policy policy;
-    struct tls_context *tls; /* NULL: none */
+    struct tls_context *tls, *dtls; /* NULL: none */
     struct addr_net proxy_from[TURN_NETS_MAX];
     struct turn_name names[EDGE_NAMES_MAX]; /* texts of the options */
     struct log log;

@@ -26,7 +26,7 @@ const struct coturn_option coturn_options[] = {
     {"no-tcp", FLAG, COTURN_INSTEAD, NULL,
      "every listen address takes UDP and TCP: close TCP in the firewall"},
     {"no-tls", FLAG, COTURN_TAKEN, NULL, "no tls-cert and tls-key, no TLS port"},
-    {"no-dtls", FLAG, COTURN_SAFE, NULL, "there is no DTLS"},
+    {"no-dtls", FLAG, COTURN_TAKEN, "dtls", "dtls = off, where there is a certificate"},
     /* Who may use it. */
     {"realm", VALUE, COTURN_TAKEN, "realm", "the same; keys of users belong to it"},
     {"lt-cred-mech", FLAG, COTURN_SAFE, NULL, "always"},

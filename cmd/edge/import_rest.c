@@ -317,6 +317,9 @@ static void put_tls(struct import *m)
                 m->out);
     import_put(m, "tls-cert", "%s", cert->value);
     import_put(m, "tls-key", "%s", key->value);
+    if (coturn_flag(&m->in, "no-dtls")) {
+        import_put(m, "dtls", "off");
+    }
     if (cert->value[0] != '/' || key->value[0] != '/') {
         import_note(m, cert, COTURN_INSTEAD,
                     "coturn looks for files in several folders, the edge beside its own "

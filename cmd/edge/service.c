@@ -130,6 +130,7 @@ static char *reload(void *ctx)
         user_chain_forget(s->users.chain);
         turn_run_set_policy(s->users.server, &s->conf.policy);
         turn_run_set_tls(s->users.server, s->conf.tls);
+        turn_run_set_dtls(s->users.server, s->conf.dtls);
         LOG(s->log, LOG_INFO, "reloaded", LOG_N("users", s->conf.n_users));
         free(wrong);
         wrong = NULL;

@@ -40,10 +40,11 @@ struct dtls_server {
     struct assoc *list; /* the newest first */
     struct dtls_server_stats stats;
     /* What the last input leads to, in this order. */
+    uint64_t now_ms;
     struct dtls_action first;
     bool has_first;
-    struct assoc *now;   /* has something to say */
-    const char *now_why; /* it ends when it has said that; NULL: it goes on */
+    struct assoc *at;   /* has something to say */
+    const char *at_why; /* it ends when it has said that; NULL: it goes on */
     char why[WHY_MAX];
     uint8_t verify[DTLS_VERIFY_LEN];
     uint8_t plain[DTLS_PLAIN_MAX], sealing[DTLS_PLAIN_MAX];
@@ -99,7 +100,7 @@ int dtls_server_new(struct dtls_server **out, const struct dtls_server_config *c
 
 static void forget(struct dtls_server *s, struct assoc *a)
 {
-    s->now = s->now == a ? NULL : s->now;
+    s->at = s->at == a ? NULL : s->at;
     s->stats.associations--;
     s->stats.failed_total += !a->is_up;
     timerq_clear(&s->timers, &a->timer);
@@ -214,10 +215,10 @@ static void begin(struct dtls_server *s, const struct dtls_door *door,
     s->stats.refused_total += why != NULL;
     if (!why) {
         err = dtls_accept(&d, s->context, door->now_ms, datagram, h->record_len);
-        s->now = d ? assoc_new(s, door, d, h->random) : NULL;
-        why = s->now ? NULL : "out of memory, or not a ClientHello after all";
+        s->at = d ? assoc_new(s, door, d, h->random) : NULL;
+        why = s->at ? NULL : "out of memory, or not a ClientHello after all";
     }
-    if (!s->now) {
+    if (!s->at) {
         dtls_free(d);
         struct dtls_action no = {.what = DTLS_DO_END, .client = door->client};
         no.local = door->local;
@@ -226,9 +227,8 @@ static void begin(struct dtls_server *s, const struct dtls_door *door,
         s->has_first = true;
         return;
     }
-    s->now->seen_ms = door->now_ms;
-    s->now_why = err ? dtls_why(d) : NULL;
-    set_timer(s, s->now);
+    s->at_why = err ? dtls_why(d) : NULL;
+    set_timer(s, s->at);
 }
 
 static void say_verify(struct dtls_server *s, const struct dtls_door *door)
@@ -244,9 +244,8 @@ static void say_verify(struct dtls_server *s, const struct dtls_door *door)
 static void feed(struct dtls_server *s, struct assoc *a, uint64_t now_ms, struct slice datagram)
 {
     int err = dtls_in(a->dtls, now_ms, datagram);
-    s->now = a;
-    s->now_why = err ? dtls_why(a->dtls) : NULL;
-    a->seen_ms = now_ms;
+    s->at = a;
+    s->at_why = err ? dtls_why(a->dtls) : NULL;
     set_timer(s, a);
 }
 
@@ -259,8 +258,9 @@ void dtls_server_in(struct dtls_server *s, uint64_t now_ms, const struct addr *c
         .secret = s->secret, .client = *client, .local = *local, .now_ms = now_ms};
     struct dtls_hello h;
     enum dtls_knock knock = DTLS_NO_HELLO;
+    s->now_ms = now_ms;
     s->has_first = false;
-    s->now = NULL;
+    s->at = NULL;
     if (s->context) {
         knock = dtls_door_knock(&door, datagram, &h, s->verify);
     }
@@ -283,8 +283,9 @@ void dtls_server_in(struct dtls_server *s, uint64_t now_ms, const struct addr *c
 void dtls_server_tick(struct dtls_server *s, uint64_t now_ms)
 {
     struct timer *t = timerq_due(&s->timers, now_ms);
+    s->now_ms = now_ms;
     s->has_first = false;
-    s->now = NULL;
+    s->at = NULL;
     if (!t) {
         return;
     }
@@ -296,8 +297,8 @@ void dtls_server_tick(struct dtls_server *s, uint64_t now_ms)
     }
     dtls_tick(a->dtls, now_ms);
     set_timer(s, a);
-    s->now = a;
-    s->now_why = NULL;
+    s->at = a;
+    s->at_why = NULL;
 }
 
 uint64_t dtls_server_deadline_ms(const struct dtls_server *s)
@@ -306,18 +307,20 @@ uint64_t dtls_server_deadline_ms(const struct dtls_server *s)
 }
 
 /* What the association at hand has to say; false: nothing more. */
-static bool next_of_now(struct dtls_server *s, struct dtls_action *out)
+static bool next_of(struct dtls_server *s, struct dtls_action *out)
 {
-    struct assoc *a = s->now;
+    struct assoc *a = s->at;
     struct slice bytes;
     size_t len;
     if (dtls_out(a->dtls, &bytes)) {
         *out = about(a, DTLS_DO_SEND, bytes);
     } else if (!a->is_up && dtls_is_up(a->dtls)) {
         a->is_up = true;
+        a->seen_ms = s->now_ms;
         s->stats.begun_total++;
         *out = about(a, DTLS_DO_BEGIN, slice_of(NULL, 0));
     } else if (dtls_read(a->dtls, s->plain, sizeof s->plain, &len)) {
+        a->seen_ms = s->now_ms;
         *out = about(a, DTLS_DO_PLAIN, slice_of(s->plain, len));
     } else if (dtls_out(a->dtls, &bytes)) { /* reading can lead to an answer */
         *out = about(a, DTLS_DO_SEND, bytes);
@@ -334,27 +337,27 @@ bool dtls_server_next(struct dtls_server *s, struct dtls_action *out)
         *out = s->first;
         return true;
     }
-    if (!s->now) {
+    if (!s->at) {
         return false;
     }
-    if (next_of_now(s, out)) {
+    if (next_of(s, out)) {
         return true;
     }
-    if (!s->now_why && dtls_peer_closed(s->now->dtls)) {
-        s->now_why = "the client closed it";
-        dtls_shutdown(s->now->dtls); /* RFC 5246 7.2.1: it is answered */
-        if (next_of_now(s, out)) {
+    if (!s->at_why && dtls_peer_closed(s->at->dtls)) {
+        s->at_why = "the client closed it";
+        dtls_shutdown(s->at->dtls); /* RFC 5246 7.2.1: it is answered */
+        if (next_of(s, out)) {
             return true;
         }
     }
-    if (s->now_why) {
+    if (s->at_why) {
         struct wr w = wr_over((uint8_t *)s->why, sizeof s->why - 1);
-        wr_bytes(&w, slice_str(s->now_why));
+        wr_bytes(&w, slice_str(s->at_why));
         s->why[w.len] = '\0';
-        *out = end(s, s->now, s->why);
+        *out = end(s, s->at, s->why);
         return true;
     }
-    s->now = NULL;
+    s->at = NULL;
     return false;
 }
 

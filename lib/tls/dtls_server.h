@@ -64,7 +64,7 @@ bool dtls_server_close(struct dtls_server *s, dtls_id id, struct dtls_action *ou
 
 struct dtls_server_info {
     dtls_id id;
-    uint64_t seen_ms; /* when a datagram of it last came */
+    uint64_t seen_ms; /* when a record last came that was the client's */
     bool is_up;
 };
 /* Newest first: the one after `id`, which must be there; 0: the newest. False: no more. */
