@@ -269,9 +269,11 @@ static void operate(struct fuzz *f, turn_id id, uint8_t what)
     static const struct turn_policy strict = {
         .deny = {{.base = {.family = ADDR_IP4, .ip = {8, 8, 8, 0}}, .bits = 31}}, .n_deny = 1};
     static const struct turn_policy open = {.n_own = 0};
-    if (what < 100) {
-        (void)turn_server_kick(f->s, f->now_ms, id);
-    } else if (what < 200) {
+    int err = what < 100 ? turn_server_kick(f->s, f->now_ms, id) : OK;
+    if (err && err != ERR_NOTFOUND) {
+        abort();
+    }
+    if (what >= 100 && what < 200) {
         turn_server_set_policy(f->s, what < 150 ? &strict : &open);
     } else if (what == 255) {
         turn_server_drain(f->s);
