@@ -511,7 +511,7 @@ def test_its_connections_have_a_limit_and_an_end(edge, opened):
     begun = time.monotonic()
     for s in held:
         assert ends(s)
-    assert time.monotonic() - begun > 3
+    assert 3 < time.monotonic() - begun < 15
     wait_until("they are gone", lambda: "causeway_web_connections 0" in metrics(edge.program))
 
 
