@@ -70,6 +70,10 @@ static json_t *session_of(const struct turn_ctl *t, const struct turn_session *s
         number(left_ms / 1000), "permissions", number(s->permissions), "channels",
         number(s->channels), "peers", number(s->peers), "to_peers",
         number(s->to_peers + tcp.a_to_b), "to_client", number(s->to_client + tcp.b_to_a));
+    if (j) {
+        (void)json_object_set_new(j, "realm",
+                                  text_of(turn_run_realm(t->cfg.run, s->conn.realm)));
+    }
     if (j && second->id) {
         (void)json_object_set_new(j, "relay2", addr_of(&second->addr));
     }

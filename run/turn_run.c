@@ -369,6 +369,12 @@ size_t turn_run_clients(const struct turn_run *r)
     return r->n_clients;
 }
 
+struct slice turn_run_realm(const struct turn_run *r, uint8_t index)
+{
+    const struct turn_config *s = &r->cfg.server;
+    return index < s->n_realms ? s->realms[index] : slice_of(NULL, 0);
+}
+
 void turn_run_web(const struct turn_run *r, size_t *now, uint64_t *ever)
 {
     *now = r->n_web;

@@ -47,7 +47,8 @@ struct turn_run_config {
     uint16_t relay_first, relay_last; /* ports */
     uint32_t max_connections;         /* TCP connections from clients, in all */
     uint32_t udp_buffer;              /* of a listener, in bytes; 0: as the system has it */
-    /* Of one network, 0: any number: new ones in a second, and those that have no allocation. */
+    /* Of one network, 0: any number: new ones in a second, and those that have no allocation.
+     */
     uint32_t max_accepts_per_s, max_strangers;
     uint32_t idle_s;  /* a TCP connection that made no allocation and bound nothing is closed */
     uint32_t first_s; /* the same when its first message is not whole by then */
@@ -95,6 +96,7 @@ struct turn_traffic turn_run_traffic(const struct turn_run *r);
 /* The n-th reason; false: there are no more. */
 bool turn_run_refusals(const struct turn_run *r, size_t n, struct turn_refusals *out);
 size_t turn_run_clients(const struct turn_run *r); /* TCP connections that carry no pipe */
+struct slice turn_run_realm(const struct turn_run *r, uint8_t index); /* its name */
 /* Connections joined to the web server: now, and ever. */
 void turn_run_web(const struct turn_run *r, size_t *now, uint64_t *ever);
 /* Bytes through an allocation's TCP connections, those that ended too; through one of them. */

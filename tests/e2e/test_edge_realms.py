@@ -2,6 +2,7 @@
 import base64
 import contextlib
 import hmac
+import json
 import signal
 import socket
 import ssl
@@ -50,7 +51,7 @@ def conf(tmp_path):
 
 @pytest.fixture
 def program(programs, conf):
-    return programs("edge", "-c", conf)
+    return programs("edge", "-c", conf, "--control", conf.parent / "ctl")
 
 
 @pytest.fixture
@@ -100,7 +101,7 @@ def test_the_address_says_the_realm(edge, turn):
     assert not is_let_in(turn(north, "turn", "secret", "North Pole"))
 
 
-def test_the_name_says_the_realm_wherever_it_is_asked_for(edge, turn):
+def test_the_name_says_the_realm_wherever_it_is_asked_for(edge, turn, build, conf):
     here, north = edge
     for server in edge:
         assert is_let_in(turn(server, "polar", "bear", "North Pole", "north.test"))
@@ -108,6 +109,10 @@ def test_the_name_says_the_realm_wherever_it_is_asked_for(edge, turn):
         assert not is_let_in(turn(server, "turn", "secret", "south", "south.test"))
     assert is_let_in(turn(here, "turn", "secret", "TANDBERG", "other.test"))
     assert is_let_in(turn(north, "turn", "ice", "North Pole", "other.test"))
+    got = subprocess.run([build / "cmd/edge/causeway-edge", "ctl", "--control", conf.parent / "ctl",
+                          "--json", "sessions"], capture_output=True, text=True, timeout=TIMEOUT_S)
+    users = {(s["user"], s["realm"]) for s in json.loads(got.stdout)["sessions"]}
+    assert users == {("polar", "North Pole"), ("turn", "North Pole"), ("turn", "TANDBERG")}
 
 
 def test_udp_has_the_realm_of_its_address(edge):
