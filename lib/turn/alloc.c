@@ -14,7 +14,7 @@ static uint32_t granted_s(const struct turn_server *s, const struct turn_req *r)
 static void reply_allocated(struct turn_server *s, const struct call *c, const struct alloc *a)
 {
     struct turn_reply reply = {
-        .mapped = a->conn.client,
+        .mapped = c->conn->client,
         .missing = a->missing,
         .missing_reason = reason_of(a->missing.code),
         .lifetime_s = a->lifetime_s,

@@ -26,8 +26,9 @@ void turn_server_from_icmp(struct turn_server *s, uint64_t now_ms, turn_id relay
     const struct relay *r = relay_of_id(s, relay);
     struct alloc *a = r ? r->alloc : NULL;
     s->now_ms = now_ms;
-    if (!a || !a->is_open || a->transport != TURN_UDP || peer->family != r->family ||
-        !perm_has(s, a, peer) || !is_relayed(r->family, what->type)) {
+    if (!a || !a->is_open || a->is_away || a->transport != TURN_UDP ||
+        peer->family != r->family || !perm_has(s, a, peer) ||
+        !is_relayed(r->family, what->type)) {
         return;
     }
     /* ICMP is easily forged: no more of it than the client has sent datagrams. */

@@ -175,7 +175,7 @@ static void judge_code(struct model *m, uint16_t method, uint16_t code,
 void model_want_error(struct model *m, const struct turn_conn *c, uint16_t method,
                       const struct stun_tid *tid)
 {
-    static const uint16_t codes[] = {300, 400, 401, 403, 420, 437, 438, 440,
+    static const uint16_t codes[] = {300, 400, 401, 403, 405, 420, 437, 438, 440,
                                      441, 442, 443, 446, 447, 486, 500, 508};
     struct stun_msg out;
     struct slice reason;
@@ -297,7 +297,7 @@ struct m_link *model_new_link(struct model *m, struct m_alloc *a, const struct a
 void model_tcp_accepted(struct model *m, turn_id relay, const struct addr *peer, turn_id link)
 {
     struct m_alloc *a = model_alloc_with(m, relay);
-    bool may = a && a->is_open && a->transport == TURN_TCP &&
+    bool may = a && a->is_open && !a->is_away && a->transport == TURN_TCP &&
                model_relay_for(a, peer->family) && m->peer_ok(peer, m->is_strict) &&
                (m->cfg.tcp_accept_any || model_perm(a, peer));
     struct m_link *l = may ? model_new_link(m, a, peer) : NULL;
@@ -329,16 +329,6 @@ void model_tcp_closed(struct model *m, turn_id link)
     }
     l->alloc = NULL;
     m->count[COUNT_PEER_CLOSED]++;
-}
-
-void model_conn_gone(struct model *m, turn_id conn)
-{
-    struct m_alloc *a = model_alloc_of(m, &(struct turn_conn){.id = conn});
-    model_drop_parked(m, conn);
-    if (a) {
-        model_end_alloc(m, a);
-        m->count[COUNT_CUT]++;
-    }
 }
 
 /* The message to the client as it goes out: head, body, zeros. */
@@ -387,7 +377,7 @@ void model_peer(struct model *m, turn_id relay, const struct addr *peer, struct 
     uint8_t got[MODEL_FRAME];
     const struct m_chan *ch = NULL;
     struct m_alloc *a = model_alloc_with(m, relay);
-    if (!a || !a->is_open || a->transport != TURN_UDP || !model_perm(a, peer) ||
+    if (!a || !a->is_open || a->is_away || a->transport != TURN_UDP || !model_perm(a, peer) ||
         model_relay_for(a, peer->family) != model_relay(m, relay)) {
         m->count[COUNT_PEER_DROPPED]++;
         return;
@@ -421,6 +411,26 @@ void model_peer(struct model *m, turn_id relay, const struct addr *peer, struct 
     } else {
         want_indication(m, peer, message, d.data);
     }
+}
+
+bool model_is_refused(struct model *m, const struct frame *f, bool *is_signed)
+{
+    struct stun_msg out;
+    struct slice reason;
+    uint16_t code;
+    for (size_t i = 0; i < m->n_acts && m->crypto_failed; i++) {
+        const struct turn_action *a = &m->acts[i].a;
+        if (a->what != TURN_DO_SEND || stun_parse(&out, a->body, &stun_wire_rfc8489) ||
+            memcmp(out.tid.b, f->facts.tid.b, out.tid.len) != 0 ||
+            stun_get_error(&out, &code, &reason)) {
+            continue;
+        }
+        *is_signed = model_is_signed(&out);
+        return code == 401 || code == 438 ||
+               ((code == 508 || code == 300) && f->facts.method == STUN_ALLOCATE) ||
+               (code == 500 && f->facts.has_ticket);
+    }
+    return false;
 }
 
 /* What came out and nothing asked for. */

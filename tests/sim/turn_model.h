@@ -42,6 +42,11 @@ enum ask_kind {
     ASK_NOISE
 };
 
+struct m_ticket {
+    uint8_t b[64];
+    size_t len; /* 0: none */
+};
+
 /* A message from a client, and what is true about it: the model reads no bytes. */
 struct ask_facts {
     enum ask_kind kind;
@@ -52,9 +57,11 @@ struct ask_facts {
     uint32_t nonce_s; /* when its nonce was made */
     uint32_t lifetime_s, cid;
     uint64_t token;
+    struct m_ticket ticket;
     uint8_t transport, family, also_family;
     uint16_t channel;
-    bool has_also, has_lifetime, has_cid, has_token, even, reserve_next, dont_fragment, unknown;
+    bool has_also, has_ticket, has_lifetime, has_cid, has_token, even, reserve_next,
+        dont_fragment, unknown;
     struct addr peer[MODEL_PEERS];
     size_t n_peers;
     uint8_t data[24];
@@ -126,9 +133,20 @@ struct m_link { /* a peer's TCP connection */
     uint64_t expires_ms;
 };
 
+struct m_move {
+    bool is_allowed;
+    struct m_ticket ticket, before; /* empty: not known, since libcrypto failed; none */
+    uint64_t before_until_ms;
+    struct stun_tid tid; /* of the Refresh that moved it last */
+    bool is_begun;       /* and nothing has come from `next` yet */
+    struct turn_conn next;
+};
+
 struct m_alloc {
     bool is_live, is_open;
-    turn_id id; /* that of its first relay */
+    struct m_move move;
+    bool is_away; /* its connection has ended */
+    turn_id id;   /* that of its first relay */
     struct m_relay relay[MODEL_RELAYS];
     uint8_t missing_family; /* a relay that was asked for as well */
     uint16_t missing_code;  /* 0: none is missing */
@@ -209,9 +227,9 @@ struct model {
     struct m_rates rates;
     struct m_meter user_meter[MODEL_USERS][2], meter[2];
     uint64_t n_settled;
-    uint32_t most_allocs;   /* that lived at once */
-    bool crypto_failed;     /* in this event: an answer may be missing, or be a refusal */
-    bool keeps_permissions; /* a planted fault of the model's own */
+    uint32_t most_allocs; /* that lived at once */
+    bool crypto_failed;   /* in this event: an answer may be missing, or be a refusal */
+    bool keeps_permissions, keeps_tickets; /* planted faults of the model's own */
     uint64_t count[COUNT_ALL];
     char fault[MODEL_LINE]; /* the first one; empty: none */
     char line[MODEL_LINES][MODEL_LINE];
@@ -250,6 +268,8 @@ void model_settle(struct model *m);
 /* UINT64_MAX: nothing will fall due. */
 uint64_t model_deadline_ms(struct model *m);
 struct m_alloc *model_alloc_of(struct model *m, const struct turn_conn *c);
+/* Whose ticket this is, or was; NULL: nobody's. */
+struct m_alloc *model_alloc_by_ticket(struct model *m, const struct m_ticket *ticket);
 /* By its own id; NULL: it is not live. */
 struct m_alloc *model_alloc(struct model *m, turn_id id);
 const struct m_alloc *model_look(struct model *m, turn_id id); /* and changes nothing */
@@ -295,7 +315,21 @@ void model_want_error(struct model *m, const struct turn_conn *c, uint16_t metho
 /* The signed success response. False, and a fault, when it is not there. */
 bool model_want_success(struct model *m, const struct turn_conn *c, uint16_t method,
                         const struct stun_tid *tid, uint8_t user, struct stun_msg *out);
-void model_want_allocated(struct model *m, struct m_alloc *a);
+void model_want_allocated(struct model *m, struct m_alloc *a, const struct turn_conn *c);
+/* Without memory neither a signature nor a nonce can be checked, nor a user counted, nor a
+ * ticket made. */
+bool model_is_refused(struct model *m, const struct frame *f, bool *is_signed);
+/* What comes from where the allocation is about to be. */
+void model_arrive(struct model *m, const struct frame *f, struct m_alloc *a);
+bool model_same_tuple(const struct turn_conn *a, const struct turn_conn *c);
+bool model_is_next(const struct m_alloc *a, const struct turn_conn *c);
+/* A Refresh with a ticket: the allocation that it is about; NULL: it is refused. */
+struct m_alloc *model_move(struct model *m, const struct frame *f, struct m_alloc *at,
+                           uint64_t until_ms);
+/* The ticket in an answer. */
+void model_ticket(struct model *m, struct m_alloc *a, const struct stun_msg *out);
+/* With the connections that it has. */
+void model_cut_alloc(struct model *m, struct m_alloc *a);
 void model_want_close(struct model *m, enum turn_do what, turn_id id);
 struct m_perm *model_perm(struct m_alloc *a, const struct addr *peer);
 /* One of two relays, with what hangs on it. */

@@ -103,6 +103,7 @@ static bool may_allocate(struct model *m, const struct frame *f)
     if ((!tcp && q->transport != TURN_UDP) || (tcp && f->conn.transport != TURN_TCP) ||
         (tcp && (q->even || q->has_token)) || (q->dont_fragment && (tcp || !m->cfg.can_df)) ||
         (q->has_token && (q->even || q->family || !reserve_of(m, q->token))) ||
+        (q->has_ticket && (q->ticket.len > 0 || !m->cfg.mobility)) ||
         (q->has_also &&
          (q->also_family != ADDR_IP6 || q->family || q->has_token || q->reserve_next))) {
         return false;
@@ -163,6 +164,7 @@ static void want_open(struct model *m, const struct frame *f, uint64_t until_ms)
     *a = (struct m_alloc){.conn = f->conn,
                           .user = q->user,
                           .tid = q->tid,
+                          .move.is_allowed = q->has_ticket,
                           .transport = (enum turn_transport)q->transport,
                           .lifetime_s = granted_s(m, q),
                           .key_until_ms = until_ms};
@@ -189,25 +191,33 @@ static void judge_allocate(struct model *m, const struct frame *f, struct m_allo
     } else if (!a || memcmp(a->tid.b, f->facts.tid.b, sizeof a->tid.b) != 0) {
         deny(m, f);
     } else if (a->is_open) {
-        model_want_allocated(m, a);
+        model_want_allocated(m, a, &f->conn);
         m->count[COUNT_AGAIN]++;
     }
 }
 
-static void judge_refresh(struct model *m, const struct frame *f, struct m_alloc *a)
+static void judge_refresh(struct model *m, const struct frame *f, struct m_alloc *a,
+                          uint64_t until_ms)
 {
     const struct ask_facts *q = &f->facts;
     struct stun_msg out;
     uint32_t said_s;
+    if (q->has_ticket) {
+        a = model_move(m, f, a, until_ms);
+    }
     if (!a || !a->is_open || (q->family && !model_relay_for(a, q->family))) {
         deny(m, f);
         return;
     }
     bool is_end = q->has_lifetime && q->lifetime_s == 0;
     uint32_t life_s = is_end ? 0 : granted_s(m, q);
-    if (model_want_success(m, &f->conn, STUN_REFRESH, &q->tid, q->user, &out) &&
-        (stun_get_u32(&out, STUN_LIFETIME, &said_s) || said_s != life_s)) {
-        model_fault(m, "the answer to Refresh says something else");
+    if (model_want_success(m, &f->conn, STUN_REFRESH, &q->tid, q->user, &out)) {
+        if (stun_get_u32(&out, STUN_LIFETIME, &said_s) || said_s != life_s) {
+            model_fault(m, "the answer to Refresh says something else");
+        }
+        if (q->has_ticket) {
+            model_ticket(m, a, &out);
+        }
     }
     if (is_end && q->family && model_n_relays(a) == MODEL_RELAYS) {
         model_end_relay(m, a, model_relay_for(a, q->family));
@@ -368,26 +378,6 @@ static bool nonce_fresh(struct model *m, uint32_t made_s)
     return fresh;
 }
 
-/* Without memory neither a signature nor a nonce can be checked, nor a user counted. */
-static bool is_refused(struct model *m, const struct frame *f, bool *is_signed)
-{
-    struct stun_msg out;
-    struct slice reason;
-    uint16_t code;
-    for (size_t i = 0; i < m->n_acts && m->crypto_failed; i++) {
-        const struct turn_action *a = &m->acts[i].a;
-        if (a->what != TURN_DO_SEND || stun_parse(&out, a->body, &stun_wire_rfc8489) ||
-            memcmp(out.tid.b, f->facts.tid.b, out.tid.len) != 0 ||
-            stun_get_error(&out, &code, &reason)) {
-            continue;
-        }
-        *is_signed = model_is_signed(&out);
-        return code == 401 || code == 438 ||
-               ((code == 508 || code == 300) && f->facts.method == STUN_ALLOCATE);
-    }
-    return false;
-}
-
 void model_judge(struct model *m, const struct frame *f, bool key_is_right, uint64_t until_ms)
 {
     const struct ask_facts *q = &f->facts;
@@ -399,7 +389,7 @@ void model_judge(struct model *m, const struct frame *f, bool key_is_right, uint
     if (is_failure) {
         model_failed(m, &f->conn);
     }
-    if (is_refused(m, f, &is_known) || !is_known || q->cred != CRED_GOOD) {
+    if (model_is_refused(m, f, &is_known) || !is_known || q->cred != CRED_GOOD) {
         if (is_known) {
             deny(m, f);
         } else {
@@ -418,9 +408,12 @@ void model_judge(struct model *m, const struct frame *f, bool key_is_right, uint
         deny(m, f);
         return;
     }
+    if (!q->has_ticket) {
+        model_arrive(m, f, a);
+    }
     switch (q->method) {
     case STUN_ALLOCATE: judge_allocate(m, f, a, until_ms); break;
-    case STUN_REFRESH: judge_refresh(m, f, a); break;
+    case STUN_REFRESH: judge_refresh(m, f, a, until_ms); break;
     case STUN_CREATE_PERMISSION: judge_permission(m, f, a); break;
     case STUN_CHANNEL_BIND: judge_channel(m, f, a); break;
     case STUN_CONNECT: judge_connect(m, f, a); break;
@@ -515,6 +508,7 @@ static void judge_data(struct model *m, const struct frame *f)
     struct m_alloc *a = model_alloc_of(m, &f->conn);
     const struct addr *peer = q->kind == ASK_SEND && q->n_peers > 0 ? &q->peer[0] : NULL;
     bool is_chan = q->kind == ASK_CHANNEL_DATA;
+    model_arrive(m, f, a);
     for (size_t i = 0; i < MODEL_CHANS && is_chan && a; i++) {
         if (a->chans[i].alloc && a->chans[i].number == q->channel) {
             peer = &a->chans[i].peer;

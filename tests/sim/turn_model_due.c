@@ -101,11 +101,7 @@ void model_ticked(struct model *m)
     for (struct m_alloc *a = NULL; (a = model_next_due(m, a)) != NULL;) {
         small_things_due(m, a);
         if (a->is_open && is_over(m, a)) {
-            model_end_alloc(m, a);
-            if (a->conn.id) {
-                model_want_close(m, TURN_DO_CONN_CLOSE, a->conn.id);
-                model_drop_parked(m, a->conn.id);
-            }
+            model_cut_alloc(m, a);
             m->count[COUNT_EXPIRED]++;
         }
     }

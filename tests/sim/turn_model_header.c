@@ -50,7 +50,8 @@ static struct m_alloc *told_of(struct model *m, turn_id relay, const struct addr
     bool is_ip4 = peer->family == ADDR_IP4;
     bool type_ok =
         is_ip4 ? what->type == 3 || what->type == 11 : what->type >= 1 && what->type <= 3;
-    bool is_his = a && a->is_open && a->transport == TURN_UDP && model_perm(a, peer) &&
+    bool is_his = a && a->is_open && !a->is_away && a->transport == TURN_UDP &&
+                  model_perm(a, peer) &&
                   model_relay_for(a, peer->family) == model_relay(m, relay);
     return is_his && type_ok ? a : NULL;
 }

@@ -13,11 +13,7 @@ void model_kick(struct model *m, turn_id relay, int err)
     if (err) {
         model_fault(m, "an allocation is there and cannot be kicked");
     }
-    model_end_alloc(m, a);
-    if (a->conn.id) {
-        model_want_close(m, TURN_DO_CONN_CLOSE, a->conn.id);
-        model_drop_parked(m, a->conn.id);
-    }
+    model_cut_alloc(m, a);
     m->count[COUNT_KICKED]++;
 }
 
@@ -72,7 +68,8 @@ static void check_session(struct model *m, const struct m_alloc *a,
     for (size_t i = 0; i < MODEL_LINKS; i++) {
         n_links += a->links[i].alloc != NULL;
     }
-    if (!same_relays(m, a, is) || !addr_eq(&is->conn.client, &a->conn.client) ||
+    if (!same_relays(m, a, is) || is->is_away != a->is_away ||
+        !addr_eq(&is->conn.client, &a->conn.client) ||
         !slice_eq(is->username, slice_str(m->users[a->user].name)) ||
         is->permissions != n_perms || is->channels != n_chans || is->peers != n_links) {
         model_fault(m, "an allocation is described as another");

@@ -93,15 +93,16 @@ static bool tells_relays(struct m_alloc *a, const struct stun_msg *out)
            (!has_missing || (family == a->missing_family && code == a->missing_code));
 }
 
-void model_want_allocated(struct model *m, struct m_alloc *a)
+void model_want_allocated(struct model *m, struct m_alloc *a, const struct turn_conn *c)
 {
     struct stun_msg out;
     struct addr mapped;
     uint32_t lifetime_s;
     uint64_t token;
-    if (!model_want_success(m, &a->conn, STUN_ALLOCATE, &a->tid, a->user, &out)) {
+    if (!model_want_success(m, c, STUN_ALLOCATE, &a->tid, a->user, &out)) {
         return;
     }
+    model_ticket(m, a, &out);
     bool has_token = stun_get_u64(&out, STUN_RESERVATION_TOKEN, &token) == OK;
     if (a->token == 0 && has_token) {
         a->token = token;
@@ -111,7 +112,7 @@ void model_want_allocated(struct model *m, struct m_alloc *a)
         }
     }
     if (!tells_relays(a, &out) || stun_get_addr(&out, STUN_XOR_MAPPED_ADDRESS, &mapped) ||
-        stun_get_u32(&out, STUN_LIFETIME, &lifetime_s) || !addr_eq(&mapped, &a->conn.client) ||
+        stun_get_u32(&out, STUN_LIFETIME, &lifetime_s) || !addr_eq(&mapped, &c->client) ||
         lifetime_s != a->lifetime_s || has_token != (a->kept != 0) ||
         (has_token && token != a->token)) {
         model_fault(m, "the answer to Allocate says something else");
@@ -133,7 +134,7 @@ static void opened(struct model *m, struct m_alloc *a)
         a->reserve = 0;
         m->count[COUNT_RESERVED]++;
     }
-    model_want_allocated(m, a);
+    model_want_allocated(m, a, &a->conn);
     m->count[COUNT_OPENED]++;
     m->count[COUNT_DUAL] += model_n_relays(a) == MODEL_RELAYS;
     m->count[COUNT_MISSING] += a->missing_code != 0;

@@ -7,6 +7,7 @@
 
 enum name_kind {
     NAME_CONN = 1,
+    NAME_TICKET,
     NAME_ALLOC,
     NAME_RELAY,
     NAME_LINK,
@@ -14,7 +15,7 @@ enum name_kind {
 };
 
 enum {
-    NAMES_MAX = 2 + MODEL_RELAYS + 2 * MODEL_LINKS,
+    NAMES_MAX = 5 + MODEL_RELAYS + 2 * MODEL_LINKS,
     ENTRIES = 32 /* an allocation: few of them full, so that searches are short */
 };
 
@@ -61,6 +62,15 @@ static uint64_t conn_name(const struct turn_conn *c)
         x = mix(x + (uint64_t)(c->client.ip[i] << 8 | c->local.ip[i]));
     }
     return name_of(NAME_CONN, c->id ? x : mix(x + c->client.port) + c->local.port);
+}
+
+static uint64_t ticket_name(const struct m_ticket *ticket)
+{
+    uint64_t x = ticket->len;
+    for (size_t i = 0; i < ticket->len; i++) {
+        x = mix(x + ticket->b[i]);
+    }
+    return name_of(NAME_TICKET, x);
 }
 
 static size_t home(const struct m_table *t, uint64_t name)
@@ -129,7 +139,18 @@ static struct m_tally tally_of(const struct m_alloc *a)
     s->allocs = 1;
     s->open = a->is_open;
     s->reserves = a->reserve != 0;
-    t.name[t.n_names++] = conn_name(&a->conn);
+    if (!a->is_away) {
+        t.name[t.n_names++] = conn_name(&a->conn);
+    }
+    if (a->move.is_begun) {
+        t.name[t.n_names++] = conn_name(&a->move.next);
+    }
+    const struct m_ticket *tickets[] = {&a->move.ticket, &a->move.before};
+    for (size_t i = 0; i < 2; i++) {
+        if (tickets[i]->len > 0) {
+            t.name[t.n_names++] = ticket_name(tickets[i]);
+        }
+    }
     t.name[t.n_names++] = name_of(NAME_ALLOC, a->id);
     for (size_t i = 0; i < MODEL_RELAYS; i++) {
         if (a->relay[i].state != M_RELAY_NONE) {
@@ -238,8 +259,18 @@ static struct m_alloc *find(struct model *m, uint64_t name, matches *is_it, cons
 static bool has_conn(const struct m_alloc *a, const void *what)
 {
     const struct turn_conn *c = what;
-    return a->conn.id == c->id && (c->id != 0 || (addr_eq(&a->conn.client, &c->client) &&
-                                                  addr_eq(&a->conn.local, &c->local)));
+    return (!a->is_away && model_same_tuple(&a->conn, c)) || model_is_next(a, c);
+}
+
+static bool has_ticket(const struct m_alloc *a, const void *what)
+{
+    const struct m_ticket *is = what;
+    const struct m_ticket *tickets[] = {&a->move.ticket, &a->move.before};
+    bool has = false;
+    for (size_t i = 0; i < 2; i++) {
+        has |= tickets[i]->len == is->len && memcmp(tickets[i]->b, is->b, is->len) == 0;
+    }
+    return has;
 }
 
 static bool has_id(const struct m_alloc *a, const void *what)
@@ -303,6 +334,11 @@ static bool has_waiting(const struct m_alloc *a, const void *what)
 struct m_alloc *model_alloc_of(struct model *m, const struct turn_conn *c)
 {
     return find(m, conn_name(c), has_conn, c);
+}
+
+struct m_alloc *model_alloc_by_ticket(struct model *m, const struct m_ticket *ticket)
+{
+    return ticket->len > 0 ? find(m, ticket_name(ticket), has_ticket, ticket) : NULL;
 }
 
 struct m_alloc *model_alloc(struct model *m, turn_id id)

@@ -22,6 +22,7 @@ static const struct {
 };
 
 enum {
+    TICKET_TRIES = 64, /* allocations looked at for one */
     N_PEERS = sizeof peers / sizeof *peers
 };
 
@@ -101,6 +102,8 @@ static void pick_allocate(struct world *w, const struct endpoint *e, struct ask_
     q->transport = tcp ? TURN_TCP : TURN_UDP;
     q->transport = world_chance(w, 3) ? odd[world_pick(w, 4)] : q->transport;
     q->family = world_chance(w, 20) ? (uint8_t)world_pick(w, 4) : 0;
+    q->has_ticket = world_chance(w, w->m.cfg.mobility ? 60 : 2);
+    q->ticket.len = world_chance(w, 2) ? 5 : 0;
     q->has_also = world_chance(w, q->family ? 5 : 30);
     q->also_family = world_chance(w, 95) ? ADDR_IP6 : (uint8_t)world_pick(w, 4);
     q->has_lifetime = world_chance(w, 40);
@@ -129,6 +132,22 @@ static void pick_bind(struct world *w, struct ask_facts *q)
     }
 }
 
+/* The ticket of one of the user's allocations, mostly; now and then the one before. */
+static void pick_ticket(struct world *w, struct ask_facts *q)
+{
+    size_t at = world_pick(w, (uint32_t)w->m.n_slots);
+    q->has_ticket = true;
+    for (size_t i = 0; i < TICKET_TRIES && q->ticket.len == 0; i++) {
+        const struct m_alloc *a = &w->m.allocs[(at + i) % w->m.n_slots];
+        if (a->is_live && (a->user == q->user || world_chance(w, 3))) {
+            q->ticket = world_chance(w, 85) ? a->move.ticket : a->move.before;
+        }
+    }
+    if (world_chance(w, 5)) {
+        q->ticket.b[world_pick(w, 32)] ^= 1;
+    }
+}
+
 static uint16_t pick_method(struct world *w, const struct endpoint *e, const struct m_alloc *a)
 {
     static const uint16_t with_udp[] = {STUN_REFRESH, STUN_CREATE_PERMISSION,
@@ -154,6 +173,11 @@ static void pick_request(struct world *w, const struct endpoint *e, struct ask_f
     const struct m_alloc *a = model_alloc_of(&w->m, &e->conn);
     bool is_dual = a && model_n_relays(a) == MODEL_RELAYS;
     q->method = pick_method(w, e, a);
+    if (w->m.cfg.mobility ? world_chance(w, a && !model_is_next(a, &e->conn) ? 2 : 25)
+                          : world_chance(w, 1)) {
+        q->method = STUN_REFRESH;
+        pick_ticket(w, q);
+    }
     switch (q->method) {
     case STUN_ALLOCATE: pick_allocate(w, e, q); break;
     case STUN_REFRESH:
@@ -219,6 +243,9 @@ static void put_attrs(struct stun_writer *s, const struct ask_facts *q)
     }
     if (q->family) {
         stun_put_u32(s, STUN_REQUESTED_ADDRESS_FAMILY, q->family);
+    }
+    if (q->has_ticket) {
+        stun_put_bytes(s, STUN_MOBILITY_TICKET, slice_of(q->ticket.b, q->ticket.len));
     }
     if (q->has_also) {
         stun_put_u32(s, STUN_ADDITIONAL_ADDRESS_FAMILY, q->also_family);

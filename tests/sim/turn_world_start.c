@@ -106,6 +106,7 @@ static struct turn_config make_config(struct world *w)
                                   world_chance(w, 50) ? 0 : 1 + world_pick(w, 5),
                               .lifetime_default_s = 600,
                               .lifetime_max_s = 3600,
+                              .mobility = world_chance(w, 70),
                               .tcp_accept_any = world_chance(w, 50),
                               .relay_ip6 = world_chance(w, 60),
                               .policy = &w->policy};
@@ -196,6 +197,7 @@ bool world_start(struct world *w, const struct sim_plan *plan)
     w->m.unix_s = 1700000000;
     w->m.peer_ok = world_peer_ok;
     w->m.keeps_permissions = plan->plant == PLANT_KEEP_PERMISSION;
+    w->m.keeps_tickets = plan->plant == PLANT_KEEP_TICKET;
     w->m.cfg = make_config(w);
     if (!world_make_clients(w, plan->n_clients) ||
         !model_init(&w->m, world_is_large(w) ? w->n_clients : SMALL_SLOTS)) {
