@@ -431,6 +431,24 @@ def test_the_web_server_is_told_the_client(edge, opened):
     assert head[len(want):len(want) + 3] == b"\x16\3\1"
 
 
+def test_over_ip6(edge, opened):
+    heads = queue.Queue()
+    upstream = opened(Upstream(lambda s: heads.put(s.recv(65536))))
+    edge("--listen", "[::1]:0", "--web-upstream", upstream.address,
+         "--web-upstream-proxy-protocol", "--proxy-from", "::1/128")
+    edge.program.wait_event("ready")
+    at = next(e["addr"] for e in edge.program.events
+              if e["event"] == "listening" and e["addr"].startswith("[::1]"))
+    server = "::1", int(at.rsplit(":", 1)[1])
+    s = opened(socket.create_connection(server, TIMEOUT_S))
+    s.sendall(b"PROXY UNKNOWN\r\n" + client_hello())
+    one = bytes(15) + b"\1"
+    want = (b"\r\n\r\n\0\r\nQUIT\n\x21\x21\0\x24" + one + one +
+            struct.pack(">HH", s.getsockname()[1], server[1]) + b"\x16\3\1")
+    assert heads.get(timeout=TIMEOUT_S)[:len(want)] == want
+    assert who(opened(tc.Turn(server, first=v1("2001:db8::7:4711", "::1:5")))) == "2001:db8::7:4711"
+
+
 @pytest.mark.skipif(not shutil.which("nginx"), reason="needs Debian's nginx")
 def test_beside_nginx(edge, opened, web_cert, tmp_path):
     """With its own certificate, and told who the client is."""
