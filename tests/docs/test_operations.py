@@ -129,6 +129,26 @@ def check_examples(text, programs):
             yield f"{name}: {got.stderr.strip()}"
 
 
+def check_alerts(root, text):
+    """The alert rules use metrics that the page explains, and the page has each rule."""
+    rules = (root / "contrib/prometheus-alerts.yml").read_text()
+    explained = set(re.findall(r"`(causeway_\w+)`", text))
+    for name in sorted(set(re.findall(r"causeway_\w+", rules)) - explained):
+        yield f"{name}: in a rule, but not in the page"
+    have = set(re.findall(r"^ *- alert: (\w+)$", rules, re.M))
+    for name in sorted(have ^ set(re.findall(r"^\| `(Causeway\w+)` ", text, re.M))):
+        yield f"{name}: in only one of the rules and the page"
+
+
+def check_trouble(text, page):
+    """The events that the page sends one to are logged."""
+    part = re.search(r"^## Troubleshooting\n(.*?)(?=^## )", text, re.M | re.S)[1]
+    for row in re.findall(r"^\|[^|]*\|([^|]*)\|", part, re.M)[2:]:
+        for name in re.findall(r"`([a-z-]+)`", re.sub(r"\([^)]*\)", "", row)):
+            if name not in page:
+                yield f"{name}: no such event"
+
+
 def main():
     root = pathlib.Path(sys.argv[1])
     text = (root / "docs/operations.md").read_text()
@@ -143,6 +163,9 @@ def main():
         results.append((f"events of {table}", why))
     results.append(("events are spelled with hyphens",
                     [e for t in code.values() for e in t if not re.fullmatch("[a-z-]+", e)]))
+    results.append(("the alert rules and the page agree", list(check_alerts(root, text))))
+    results.append(("troubleshooting names events that there are",
+                    list(check_trouble(text, page["causeway-edge"]))))
     results.append(("the examples pass --check", list(check_examples(
         text, {"causeway-edge": sys.argv[2], "causeway-meet": sys.argv[3]}))))
     print(f"1..{len(results)}")
