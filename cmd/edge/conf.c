@@ -604,16 +604,6 @@ void edge_conf_done(struct edge_conf *e)
     users_done(e);
 }
 
-bool edge_conf_same_realms(const struct edge_conf *a, const struct edge_conf *b)
-{
-    const struct turn_config *x = &a->run.server, *y = &b->run.server;
-    bool same = x->n_realms == y->n_realms;
-    for (size_t i = 0; i < x->n_realms && same; i++) {
-        same = slice_eq(x->realms[i], y->realms[i]);
-    }
-    return same;
-}
-
 void edge_conf_take(struct edge_conf *e, struct edge_conf *fresh)
 {
     users_take(e, fresh);

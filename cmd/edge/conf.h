@@ -61,7 +61,5 @@ bool edge_conf_read(struct edge_conf *e, struct conf *c);
 /* For conf_load: reads everything and forgets it. */
 bool edge_conf_valid(struct conf *c);
 void edge_conf_done(struct edge_conf *e);
-/* Are the realms the same? Then a reload may bring other users. */
-bool edge_conf_same_realms(const struct edge_conf *a, const struct edge_conf *b);
 /* A reload: moves what may change while the server runs from `fresh` into `e`. */
 void edge_conf_take(struct edge_conf *e, struct edge_conf *fresh);

@@ -64,3 +64,13 @@ bool realms_read(struct edge_conf *e, struct conf *c)
     }
     return true;
 }
+
+bool realms_same(const struct edge_conf *a, const struct edge_conf *b)
+{
+    const struct turn_config *x = &a->run.server, *y = &b->run.server;
+    bool same = x->n_realms == y->n_realms;
+    for (size_t i = 0; i < x->n_realms && same; i++) {
+        same = slice_eq(x->realms[i], y->realms[i]);
+    }
+    return same;
+}

@@ -14,6 +14,7 @@
 #include "run/turn_ctl.h"
 #include "run/turn_metrics.h"
 
+#include "cmd/edge/realms.h"
 #include "cmd/edge/users.h"
 
 struct service {
@@ -118,7 +119,7 @@ static char *reload(void *ctx)
     daemon_notify("RELOADING=1");
     bool ok = conf_load(&options, &program, s->argc, s->argv, NULL) == CONF_RUN &&
               edge_conf_read(&fresh, options);
-    if (ok && !edge_conf_same_realms(&s->conf, &fresh)) {
+    if (ok && !realms_same(&s->conf, &fresh)) {
         /* Users' keys are made for their realm: with other ones nobody could sign. */
         fprintf(program.complaints, "realms change with a restart only\n");
         ok = false;
