@@ -147,7 +147,6 @@ static void faults_in_extensions_are_found(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct client_hello h;
-        print_message("case %zu\n", i);
         assert_int_equal(read_with(cases[i].bytes, &h), cases[i].want);
     }
 }
@@ -182,7 +181,6 @@ static void other_faults_are_found(void **state)
     for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) {
         uint8_t was = wire[faults[i].at];
         wire[faults[i].at] = faults[i].byte;
-        print_message("fault %zu\n", i);
         assert_int_equal(read_exact(slice_of(wire, len), &h), PARSE_BAD);
         wire[faults[i].at] = was;
     }
