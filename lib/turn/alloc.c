@@ -182,7 +182,8 @@ static void alloc_start(struct turn_server *s, struct call *c, struct reserve *f
         if (code == 508) {
             reply_elsewhere(s, c, "too many allocations");
         } else {
-            reply_error(s, c, code, "too many allocations");
+            reply_error(s, c, code,
+                        code == 500 ? "no name can be hashed" : "too many allocations");
         }
         return;
     }

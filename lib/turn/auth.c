@@ -11,9 +11,11 @@ static struct slice realm_of(const struct turn_server *s, const struct call *c)
 
 static void challenge(struct turn_server *s, struct call *c, uint16_t code, const char *why)
 {
-    if (nonce_make(s, c) == OK) {
-        reply_challenge(s, c, code, why);
+    if (nonce_make(s, c)) {
+        reply_error(s, c, 500, "no nonce can be made");
+        return;
     }
+    reply_challenge(s, c, code, why);
 }
 
 static struct slice offered(const struct turn_server *s)
@@ -40,16 +42,24 @@ static bool take_algorithm(const struct turn_server *s, struct call *c)
            stun_algorithms_are(r->algorithms, offered(s));
 }
 
-/* The key that the request is signed with; NULL: none of them. */
-static const struct stun_key *key_that_fits(const struct call *c, const struct turn_keys *keys)
+/* The key that the request is signed with. ERR_AUTH: none of them. Another error: one could not
+ * be tried, which is not the client's fault. */
+static int find_key(const struct call *c, const struct turn_keys *keys,
+                    const struct stun_key **out)
 {
+    int err = ERR_AUTH;
     for (size_t i = 0; i < keys->n; i++) {
-        if (keys->key[i].algorithm == c->algorithm &&
-            stun_check_integrity(&c->req.msg, &keys->key[i]) == OK) {
-            return &keys->key[i];
+        if (keys->key[i].algorithm != c->algorithm) {
+            continue;
         }
+        int one = stun_check_integrity(&c->req.msg, &keys->key[i]);
+        if (!one) {
+            *out = &keys->key[i];
+            return OK;
+        }
+        err = one == ERR_AUTH ? err : one;
     }
-    return NULL;
+    return err;
 }
 
 /* Authentic: what it asks for is done, unless it is not his to ask or cannot be read. */
@@ -77,8 +87,13 @@ static void auth_passed(struct turn_server *s, struct call *c, const struct turn
 
 static void auth_finish(struct turn_server *s, struct call *c, const struct turn_keys *keys)
 {
-    const struct stun_key *fits = key_that_fits(c, keys);
-    if (!fits) {
+    const struct stun_key *fits;
+    int err = find_key(c, keys, &fits);
+    if (err && err != ERR_AUTH) {
+        reply_error(s, c, 500, "no signature can be checked");
+        return;
+    }
+    if (err) {
         quota_count_failure(s, &c->conn->client);
         challenge(s, c, 401, keys->n > 0 ? "wrong password" : "no such user");
         return;

@@ -10,10 +10,11 @@ struct user *user_take(struct turn_server *s, uint8_t realm, struct slice name, 
     struct wr w = wr_over(text, sizeof text);
     wr_u8(&w, realm);
     wr_bytes(&w, name);
-    *code = 508;
+    *code = 500;
     if (w.err || sha256(wr_done(&w), digest)) {
         return NULL;
     }
+    *code = 508;
     struct user *u = MAP_ENTRY(map_find(&s->user_by_name, digest), struct user, by_name);
     if (!u) {
         u = pool_take(&s->users);

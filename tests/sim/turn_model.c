@@ -426,9 +426,7 @@ bool model_is_refused(struct model *m, const struct frame *f, bool *is_signed)
             continue;
         }
         *is_signed = model_is_signed(&out);
-        return code == 401 || code == 438 ||
-               ((code == 508 || code == 300) && f->facts.method == STUN_ALLOCATE) ||
-               (code == 500 && f->facts.has_ticket);
+        return code == 438 || code == 500;
     }
     return false;
 }
