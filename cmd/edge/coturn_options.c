@@ -11,8 +11,8 @@ const struct coturn_option coturn_options[] = {
     {"listening-ip", VALUE, COTURN_TAKEN, "listen", "an address with each port"},
     {"listening-port", VALUE, COTURN_TAKEN, "listen", "the port, UDP and TCP"},
     {"tls-listening-port", VALUE, COTURN_TAKEN, "listen",
-     "a further port, when there is a certificate; every port takes TLS and plain, told "
-     "apart by the first bytes"},
+     "a further port, when there is a certificate; every port takes TLS, DTLS and plain, "
+     "told apart by the first bytes"},
     {"aux-server", VALUE, COTURN_TAKEN, "listen", "a further address"},
     {"listening-device", VALUE, COTURN_INSTEAD, "listen", "write the device's address"},
     {"alt-listening-port", VALUE, COTURN_SAFE, NULL, "only RFC 5780 uses it, which is off"},
@@ -25,7 +25,8 @@ const struct coturn_option coturn_options[] = {
      "every listen address takes UDP and TCP: close UDP in the firewall"},
     {"no-tcp", FLAG, COTURN_INSTEAD, NULL,
      "every listen address takes UDP and TCP: close TCP in the firewall"},
-    {"no-tls", FLAG, COTURN_TAKEN, NULL, "no tls-cert and tls-key, no TLS port"},
+    {"no-tls", FLAG, COTURN_TAKEN, NULL,
+     "no tls-cert and tls-key, no TLS port; DTLS goes with it"},
     {"no-dtls", FLAG, COTURN_TAKEN, "dtls", "dtls = off, where there is a certificate"},
     /* Who may use it. */
     {"realm", VALUE, COTURN_TAKEN, "realm", "the same; keys of users belong to it"},
@@ -91,7 +92,7 @@ const struct coturn_option coturn_options[] = {
     {"permission-lifetime", VALUE, COTURN_SAFE, NULL, "300 s, as the RFC says"},
     {"max-allocate-timeout", VALUE, COTURN_SAFE, "idle",
      "a silent TCP connection is closed after idle"},
-    {"mobility", FLAG, COTURN_REFUSED, NULL, "RFC 8016 is not there yet"},
+    {"mobility", FLAG, COTURN_TAKEN, "mobility", "the same (RFC 8016)"},
     /* Peers. */
     {"allowed-peer-ip", VALUE, COTURN_TAKEN, "peer-allow",
      "ranges become CIDRs, and go out of what is denied, as they win in coturn"},
@@ -140,8 +141,12 @@ const struct coturn_option coturn_options[] = {
     {"no-stun-backward-compatibility", FLAG, COTURN_SAFE, NULL,
      "always: RFC 3489 is not answered"},
     {"response-origin-only-with-rfc5780", FLAG, COTURN_SAFE, NULL, "always"},
-    {"alternate-server", VALUE, COTURN_REFUSED, NULL, "ALTERNATE-SERVER is not there yet"},
-    {"tls-alternate-server", VALUE, COTURN_REFUSED, NULL, "ALTERNATE-SERVER is not there yet"},
+    {"alternate-server", VALUE, COTURN_INSTEAD, "alternate-server",
+     "coturn sends every client there, the edge only while it drains or is full; to share "
+     "load, several addresses in DNS"},
+    {"tls-alternate-server", VALUE, COTURN_INSTEAD, "alternate-server",
+     "coturn sends every client there, the edge only while it drains or is full; to share "
+     "load, several addresses in DNS"},
     /* How it runs. */
     {"relay-threads", VALUE, COTURN_SAFE, NULL, "one thread"},
     {"ne", VALUE, COTURN_SAFE, NULL, "one way of doing it"},

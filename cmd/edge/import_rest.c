@@ -331,6 +331,9 @@ void import_rest(struct import *m)
 {
     put_tls(m);
     (void)fputs("\n; How it runs.\n", m->out);
+    if (coturn_flag(&m->in, "mobility")) {
+        import_put(m, "mobility", "on");
+    }
     if (coturn_flag(&m->in, "prometheus")) {
         import_put(m, "metrics", "127.0.0.1:%s",
                    coturn_value(&m->in, "prometheus-port", "9641"));

@@ -85,6 +85,7 @@ def matrix(edge):
     yield from differ(keys, listen=["192.0.2.15:3478", "[2001:db8::15]:3478"],
                       relay_address=["192.0.2.15", "2001:db8::15"], max_per_user=["12"],
                       max_allocations=["1200"], nonce_life=["600"], max_lifetime=["7200"],
+                      mobility=["on"],
                       peer_allow=["10.0.0.1/32", "203.0.114.16/28"])
     nets = set(keys["peer-deny"])
     # What coturn allows inside of what it denies.
@@ -100,7 +101,7 @@ def bigbluebutton(edge):
     _, keys, _, _ = edge.sample("bigbluebutton")
     yield from differ(keys, listen=["192.0.2.44:3478", "192.0.2.44:443"],
                       relay_address=["192.0.2.44"], external_address=["192.0.2.44"],
-                      relay_ports=["32769-65535"], log_level=[])
+                      relay_ports=["32769-65535"], log_level=[], dtls=["off"])
 
 
 def nextcloud(edge):
