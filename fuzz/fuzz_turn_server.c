@@ -154,7 +154,7 @@ static struct turn_conn conn_from(struct fuzz *f)
         .local = {.family = ADDR_IP4, .ip = {198, 51, 100, 1}, .port = 3478},
         .transport = v & 1 ? TURN_TCP : TURN_UDP,
         .is_proven = v & 3,
-        .dialect = &turn_dialect_rfc8656,
+        .dialect = v & 8 ? &turn_dialect_rfc5780 : &turn_dialect_rfc8656,
     };
 }
 
@@ -404,6 +404,11 @@ static struct turn_config config_of(uint8_t flags, const struct turn_policy *pol
         cfg.algorithms[cfg.n_algorithms++] = STUN_ALGORITHM_SHA256;
         cfg.algorithms[cfg.n_algorithms++] = STUN_ALGORITHM_MD5;
     }
+    cfg.nat[0] = (struct turn_nat){
+        .ip = {{.family = ADDR_IP4, .ip = {198, 51, 100, 1}},
+               {.family = ADDR_IP4, .ip = {198, 51, 100, 2}}      },
+        .port = {3478,                                          3479}
+    };
     for (size_t i = 0; i < TURN_BANDWIDTHS && (flags & WITH_BANDWIDTH); i++) {
         cfg.bandwidth[i] = (struct bandwidth){.bytes_per_s = 2 + i, .burst = 20};
     }

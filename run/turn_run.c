@@ -166,6 +166,12 @@ static void on_sweep(void *ctx)
     loop_timer_at(r->sweep, loop_now_ms(r->loop) + SWEEP_MS);
 }
 
+const struct turn_dialect *run_dialect(const struct turn_run *r, const struct addr *local)
+{
+    return turn_nat_at(r->cfg.server.nat, 2, local) ? &turn_dialect_rfc5780
+                                                    : &turn_dialect_rfc8656;
+}
+
 struct turn_conn run_udp_conn(struct turn_run *r, const struct addr *client,
                               const struct addr *local)
 {
@@ -174,7 +180,7 @@ struct turn_conn run_udp_conn(struct turn_run *r, const struct addr *client,
                               .client = *client,
                               .local = *local,
                               .transport = TURN_UDP,
-                              .dialect = &turn_dialect_rfc8656};
+                              .dialect = run_dialect(r, local)};
 }
 
 static void on_datagram(struct udp *u, const struct addr *from, const struct addr *local,

@@ -125,13 +125,14 @@ void client_accepted(struct tcp *t, const struct addr *peer, void *ctx)
     *c = (struct client){.run = r, .tcp = t, .begun_ms = loop_now_ms(r->loop)};
     c->seen_ms = c->begun_ms;
     c->id = ++r->last_client;
+    struct addr local = tcp_local(t);
     c->conn = (struct turn_conn){.id = c->id,
                                  .realm = l->realm,
                                  .client = *peer,
-                                 .local = tcp_local(t),
+                                 .local = local,
                                  .transport = TURN_TCP,
                                  .is_proven = true,
-                                 .dialect = &turn_dialect_rfc8656};
+                                 .dialect = run_dialect(r, &local)};
     map_add(&r->clients_by_id, &c->by_id);
     c->next = r->clients;
     c->prev = &r->clients;

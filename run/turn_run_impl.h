@@ -127,6 +127,8 @@ void run_actions(struct turn_run *r);
 /* What is behind the action's head: the body and its zero bytes. Good until the next call. */
 struct slice run_body(struct turn_run *r, const struct turn_action *a);
 
+/* That the clients of the listener at `local` speak. */
+const struct turn_dialect *run_dialect(const struct turn_run *r, const struct addr *local);
 /* A client on a UDP listener. */
 struct turn_conn run_udp_conn(struct turn_run *r, const struct addr *client,
                               const struct addr *local);

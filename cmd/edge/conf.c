@@ -6,6 +6,7 @@
 #include "cmd/edge/ctl.h"
 #include "cmd/edge/doors.h"
 #include "cmd/edge/limits.h"
+#include "cmd/edge/nat.h"
 #include "cmd/edge/own.h"
 #include "cmd/edge/realms.h"
 #include "cmd/edge/users.h"
@@ -52,7 +53,7 @@ static const struct conf_option options[] = {
      .type = CONF_ADDR,
      .help =
          "a web server that shares the TCP ports: gets the TLS that is not for TURN, as it is"},
-    {.name = "web-upstream-plain",                                                                         .type = CONF_ADDR, .help = "where HTTP without TLS goes"},
+    {.name = "web-upstream-plain",                                                                              .type = CONF_ADDR, .help = "where HTTP without TLS goes"},
     {.name = "web-upstream-proxy-protocol",
      .type = CONF_BOOL,
      .preset = "off",
@@ -70,6 +71,10 @@ static const struct conf_option options[] = {
      .unit = "seconds",
      .preset = "300",
      .help = "a connection to the web server is closed when nothing has passed for so long"},
+    {.name = "nat-discovery",
+     .type = CONF_ADDR,
+     .many = true,
+     .help = "a second address and port, for clients that find out about their NAT (RFC 5780)"},
     {.name = "realm",
      .type = CONF_TEXT,
      .preset = "causeway",
@@ -369,7 +374,7 @@ static const struct conf_option options[] = {
      .choices = "error|warn|info|debug",
      .preset = "info",
      .help = "the least that is logged"},
-    {.name = NULL                                                                                        },
+    {.name = NULL                                                                        },
 };
 
 static const struct conf_section sections[] = {
@@ -582,8 +587,8 @@ bool edge_conf_read(struct edge_conf *e, struct conf *c)
     };
     e->run.log = &e->log;
     e->run.server.policy = &e->policy;
-    return doors_read_listen(e, c) && read_relays(e, c) && limits_read(e, c) &&
-           read_control(e, c) && read_metrics(e, c) && read_rights(e, c) &&
+    return doors_read_listen(e, c) && nat_read(e, c) && read_relays(e, c) &&
+           limits_read(e, c) && read_control(e, c) && read_metrics(e, c) && read_rights(e, c) &&
            read_nets(c, "peer-allow", e->policy.allow, &e->policy.n_allow) &&
            read_nets(c, "peer-deny", e->policy.deny, &e->policy.n_deny) && read_tls(e, c) &&
            realms_read(e, c) && doors_read(e, c) && users_read(e, c);

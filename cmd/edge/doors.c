@@ -11,8 +11,7 @@ enum {
     NAME_MAX_BYTES = 253 /* RFC 1035 */
 };
 
-/* NULL, or what is wrong with it. */
-static const char *put_listen(struct edge_conf *e, uint8_t realm, const struct addr *a)
+const char *doors_put_listen(struct edge_conf *e, uint8_t realm, const struct addr *a)
 {
     struct turn_run_config *r = &e->run;
     for (size_t i = 0; i < r->n_listen; i++) {
@@ -36,7 +35,7 @@ static bool read_addresses(struct edge_conf *e, uint8_t realm, struct conf *c)
 {
     for (size_t i = 0; i < conf_count(c, "listen"); i++) {
         struct addr a = conf_addr(c, "listen", i);
-        const char *wrong = put_listen(e, realm, &a);
+        const char *wrong = doors_put_listen(e, realm, &a);
         if (wrong) {
             conf_fail(c, "listen", i, "%s", wrong);
             return false;
@@ -72,7 +71,7 @@ static bool take_sockets(struct edge_conf *e, struct conf *c, bool is_open)
         const struct daemon_socket *s = &sockets[i];
         bool ok = hand_over(&e->run, s);
         if (!ok && is_open) {
-            ok = !put_listen(e, 0, &s->at) && hand_over(&e->run, s);
+            ok = !doors_put_listen(e, 0, &s->at) && hand_over(&e->run, s);
         }
         if (!ok) {
             conf_fail(c, "listen", 0,

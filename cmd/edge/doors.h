@@ -6,3 +6,5 @@
 /* Each false after conf_fail(). */
 bool doors_read_listen(struct edge_conf *e, struct conf *c);
 bool doors_read(struct edge_conf *e, struct conf *c);
+/* One more. NULL, or what is wrong with it. */
+const char *doors_put_listen(struct edge_conf *e, uint8_t realm, const struct addr *a);

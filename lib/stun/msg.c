@@ -5,7 +5,16 @@
 
 #include "lib/stun/integrity.h"
 
+/* Code 0 is nobody's. */
 static const struct stun_attr_desc rfc_attrs[STUN_ATTR_COUNT] = {
+#define ATTR(name, code, kind, min, max, note) \
+    [STUN_##name] = {#name, code, min, max, STUN_KIND_##kind},
+#define ATTR_NAT(name, code, kind, min, max, note) ATTR(name, 0, kind, min, max, note)
+#include "lib/stun/attr.def"
+#undef ATTR
+};
+
+static const struct stun_attr_desc nat_attrs[STUN_ATTR_COUNT] = {
 #define ATTR(name, code, kind, min, max, note) \
     [STUN_##name] = {#name, code, min, max, STUN_KIND_##kind},
 #include "lib/stun/attr.def"
@@ -15,6 +24,13 @@ static const struct stun_attr_desc rfc_attrs[STUN_ATTR_COUNT] = {
 const struct stun_wire stun_wire_rfc8489 = {
     .name = "rfc8489",
     .attrs = rfc_attrs,
+    .header_cookie = STUN_COOKIE,
+    .integrity_block = 1,
+};
+
+const struct stun_wire stun_wire_rfc5780 = {
+    .name = "rfc5780",
+    .attrs = nat_attrs,
     .header_cookie = STUN_COOKIE,
     .integrity_block = 1,
 };
@@ -31,7 +47,7 @@ const struct stun_wire stun_wire_ms_ice2 = {
 
 const struct stun_attr_desc *stun_attr_desc(enum stun_attr type)
 {
-    return &rfc_attrs[type];
+    return &nat_attrs[type];
 }
 
 const char *stun_method_name(uint16_t method)
@@ -77,7 +93,7 @@ bool stun_looks_like(struct slice head)
 static enum stun_attr type_of(const struct stun_wire *wire, uint16_t code)
 {
     for (int i = 0; i < STUN_ATTR_COUNT; i++) {
-        if (wire->attrs[i].code == code) {
+        if (code && wire->attrs[i].code == code) {
             return (enum stun_attr)i;
         }
     }

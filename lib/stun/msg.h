@@ -76,9 +76,10 @@ struct stun_wire {
     bool integrity_sees_fingerprint;    /* the length under the HMAC counts FINGERPRINT */
 };
 extern const struct stun_wire stun_wire_rfc8489;
+extern const struct stun_wire stun_wire_rfc5780; /* of a server that does NAT discovery */
 extern const struct stun_wire stun_wire_ms_ice2;
 
-/* The RFC's table, also the source of others. */
+/* Of the RFCs' table, with all that some wire knows. */
 const struct stun_attr_desc *stun_attr_desc(enum stun_attr type);
 /* "Allocate", "ConnectionAttempt", ...; NULL when unknown. */
 const char *stun_method_name(uint16_t method);

@@ -235,6 +235,15 @@ struct peer_key key_of_ip(const struct alloc *a, const struct addr *ip);
 struct peer_key key_of_peer(const struct alloc *a, const struct addr *peer);
 void timer_set(struct turn_server *s, struct timer *t, enum timer_kind kind, uint32_t in_s);
 
+/* nat_discovery.c */
+struct nat_answer {
+    struct turn_conn via;    /* where it goes, and from where */
+    struct turn_reply reply; /* origin, other and padding are set */
+};
+/* 0, or the code to answer with. */
+uint16_t nat_plan(const struct turn_server *s, const struct call *c, struct nat_answer *out,
+                  const char **why);
+
 /* reply.c: the one way out. */
 const char *reason_of(uint16_t code); /* a literal, as in ERROR-CODE */
 struct turn_action *action_put(struct turn_server *s, enum turn_do what);

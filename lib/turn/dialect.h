@@ -56,6 +56,8 @@ struct turn_reply {
     struct slice alternate_domain;
     struct slice algorithms; /* enum stun_algorithm, offered with a nonce */
     bool has_lifetime, has_connection_id, has_reservation;
+    struct addr origin, other; /* RESPONSE-ORIGIN, OTHER-ADDRESS */
+    size_t padding;            /* at most, and no longer than the request is */
     bool is_terse; /* as short as the request permits: it may come from somebody else */
 };
 
@@ -88,3 +90,4 @@ struct turn_dialect {
                                const struct addr *peer, const struct turn_icmp *what);
 };
 extern const struct turn_dialect turn_dialect_rfc8656;
+extern const struct turn_dialect turn_dialect_rfc5780; /* the same, with NAT discovery */

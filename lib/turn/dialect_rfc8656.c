@@ -75,14 +75,14 @@ static bool has_fingerprint(const struct stun_msg *m)
     return m->n_attrs > 0 && m->at[m->n_attrs - 1].type == STUN_FINGERPRINT;
 }
 
-static uint16_t read_frame(struct turn_req *out, struct slice frame)
+static uint16_t read_on(struct turn_req *out, struct slice frame, const struct stun_wire *wire)
 {
     if (frame.len > 0 && frame.p[0] >> 6 == CHANNEL_MIN >> 14) {
         out->op = TURN_OP_CHANNEL_DATA;
         return channel_data_parse(frame, &out->channel, &out->data) ? 1 : 0;
     }
     *out = (struct turn_req){0};
-    if (stun_parse(&out->msg, frame, &stun_wire_rfc8489)) {
+    if (stun_parse(&out->msg, frame, wire)) {
         return 1;
     }
     const struct stun_msg *m = &out->msg;
@@ -96,6 +96,16 @@ static uint16_t read_frame(struct turn_req *out, struct slice frame)
         out->op = TURN_OP_IGNORE;
     }
     return m->n_unknown > 0 ? 420 : 0;
+}
+
+static uint16_t read_frame(struct turn_req *out, struct slice frame)
+{
+    return read_on(out, frame, &stun_wire_rfc8489);
+}
+
+static uint16_t read_nat_frame(struct turn_req *out, struct slice frame)
+{
+    return read_on(out, frame, &stun_wire_rfc5780);
 }
 
 /* RFC 8656 7.2: DONT-FRAGMENT counts as unknown where DF cannot be set. */
@@ -165,6 +175,32 @@ static void put_success(struct stun_writer *s, const struct turn_reply *reply)
     }
 }
 
+/* RFC 5780 6.1, 7.6: so that the answer comes in fragments as the request did; but nobody gets
+ * more than was sent in his name. */
+static void put_padding(struct stun_writer *s, const struct turn_req *req, size_t padding)
+{
+    static const uint8_t zeros[1500];
+    size_t used = s->w.len + 4 + (has_fingerprint(&req->msg) ? 8 : 0);
+    size_t room = req->msg.raw.len > used ? req->msg.raw.len - used : 0;
+    size_t n = padding < room ? padding : room;
+    n = n < sizeof zeros ? n : sizeof zeros;
+    if (n >= 4) {
+        stun_put_bytes(s, STUN_PADDING, slice_of(zeros, n & ~(size_t)3));
+    }
+}
+
+static void put_nat(struct stun_writer *s, const struct turn_req *req,
+                    const struct turn_reply *reply)
+{
+    if (reply->origin.family) {
+        stun_put_addr(s, STUN_RESPONSE_ORIGIN, &reply->origin);
+        stun_put_addr(s, STUN_OTHER_ADDRESS, &reply->other);
+    }
+    if (reply->padding) {
+        put_padding(s, req, reply->padding);
+    }
+}
+
 static int finish(struct wr *w, struct stun_writer *s)
 {
     struct slice out;
@@ -177,12 +213,13 @@ static int write_reply(struct wr *w, const struct turn_req *req, const struct tu
                        const struct stun_key *key)
 {
     struct stun_writer s;
-    stun_begin(&s, w->buf + w->len, w->cap - w->len, &stun_wire_rfc8489,
+    stun_begin(&s, w->buf + w->len, w->cap - w->len, req->msg.wire,
                reply->code ? STUN_ERROR : STUN_SUCCESS, req->msg.method, &req->msg.tid);
     if (reply->code) {
         put_error(&s, req, reply);
     } else {
         put_success(&s, reply);
+        put_nat(&s, req, reply);
     }
     if (!reply->is_terse) {
         put_software(&s, reply->software);
@@ -261,6 +298,17 @@ const struct turn_dialect turn_dialect_rfc8656 = {
     .wire = &stun_wire_rfc8489,
     .deframe = stun_stream_next,
     .read = read_frame,
+    .write = write_reply,
+    .write_data_head = write_data_head,
+    .write_attempt = write_attempt,
+    .write_icmp = write_icmp,
+};
+
+const struct turn_dialect turn_dialect_rfc5780 = {
+    .name = "rfc5780",
+    .wire = &stun_wire_rfc5780,
+    .deframe = stun_stream_next,
+    .read = read_nat_frame,
     .write = write_reply,
     .write_data_head = write_data_head,
     .write_attempt = write_attempt,

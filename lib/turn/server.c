@@ -169,8 +169,16 @@ static void binding(struct turn_server *s, const struct call *c)
         reply_error(s, c, c->code, "unknown attribute");
         return;
     }
-    struct turn_reply reply = {.mapped = c->conn->client};
-    reply_success(s, c, &reply);
+    struct nat_answer nat = {.reply = {.mapped = c->conn->client}};
+    const char *why;
+    uint16_t code = nat_plan(s, c, &nat, &why);
+    if (code) {
+        reply_error(s, c, code, why);
+        return;
+    }
+    struct call out = *c;
+    out.conn = &nat.via;
+    reply_success(s, &out, &nat.reply);
 }
 
 void call_run(struct turn_server *s, struct call *c)

@@ -6,6 +6,7 @@
 
 #include "lib/stun/msg.h"
 #include "lib/turn/bandwidth.h"
+#include "lib/turn/nat_discovery.h"
 #include "lib/turn/policy.h"
 #include "lib/turn/rate.h"
 
@@ -74,6 +75,7 @@ struct turn_config {
     bool tcp_accept_any;       /* peers may connect to a TCP relay without a permission */
     bool relay_ip4, relay_ip6; /* families that there is a relay address of */
     bool can_df;               /* relays can forbid fragments: DONT-FRAGMENT is known */
+    struct turn_nat nat[2];  /* NAT discovery; its sockets' clients speak the dialect for it */
     struct addr external_ip; /* told to clients in place of the relay's address; may be unset */
     const struct turn_policy *policy; /* outlives the server */
 };

@@ -85,7 +85,7 @@ static int write_into(size_t cap, int which, size_t *len)
     assert_non_null(exact);
     struct wr w = wr_over(exact, cap);
     struct turn_req req = {
-        .msg = {.tid = tid, .method = STUN_ALLOCATE}
+        .msg = {.wire = &stun_wire_rfc8489, .tid = tid, .method = STUN_ALLOCATE}
     };
     struct turn_reply reply = {.mapped = peer,
                                .relayed = {peer, peer},
