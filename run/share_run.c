@@ -19,7 +19,7 @@ struct share_run {
     struct turn_client_run *relay;
     struct xdata_run *xdata;
     struct loop_timer *timer; /* for the relay; then for what is to be said from the loop */
-    struct addr relayed, first_host, server;
+    struct addr relayed, first_host;
     struct ice_cand local, remote;
     char ufrag[UFRAG_LEN + 1], pwd[PWD_LEN + 1];
     bool may_connect, is_gathered, is_ready, is_connected, is_over;
@@ -189,6 +189,8 @@ static int start_relay(struct share_run *r, const struct share_run_config *cfg)
 {
     const struct turn_client_run_config relay = {
         .server = cfg->turn_server,
+        .uri = cfg->turn_uri,
+        .resolver = cfg->resolver,
         .username = cfg->turn_username,
         .password = cfg->turn_password,
         .log = cfg->log,
@@ -197,7 +199,7 @@ static int start_relay(struct share_run *r, const struct share_run_config *cfg)
         .event = on_relay,
         .ctx = r,
     };
-    bool has_server = cfg->turn_server.family != ADDR_NONE;
+    bool has_server = cfg->turn_uri || cfg->turn_server.family != ADDR_NONE;
     loop_timer_at(r->timer, loop_now_ms(r->loop) + (has_server ? cfg->turn_ms : 0));
     return has_server ? turn_client_run_new(&r->relay, r->loop, &relay) : OK;
 }
@@ -212,7 +214,6 @@ int share_run_new(struct share_run **out, struct loop *l, const struct share_run
     *r = (struct share_run){.loop = l,
                             .log = cfg->log,
                             .tag = cfg->tag,
-                            .server = cfg->turn_server,
                             .may_connect = cfg->may_connect,
                             .event = cfg->event,
                             .ctx = cfg->ctx};

@@ -35,6 +35,9 @@ struct share_run_config {
     struct addr host[SHARE_HOSTS_MAX]; /* addresses for host candidates */
     size_t n_hosts;
     struct addr turn_server; /* family 0: none */
+    /* In place of `turn_server`, both or neither; they outlive this. */
+    const struct turn_uri *turn_uri;
+    struct resolver *resolver;
     struct slice turn_username, turn_password;
     uint32_t turn_ms;     /* patience with the server before going on without it */
     uint32_t patience_ms; /* with the peer: for a path to be selected */

@@ -23,17 +23,24 @@ struct turn_client_run {
     struct loop_timer *timer;
     struct data_conn *data;
     struct addr server;
+    struct turn_locate_run *locate; /* NULL: `server` is the only one */
     uint32_t connect_ms;
     const struct log *log;
     char *tag;
     void (*event)(const struct relay_event *e, void *ctx); /* NULL while closing */
     void *ctx;
-    bool is_pumping, is_over;
+    bool is_new, is_connected, is_pumping, is_over;
 };
 
 static const struct tcp_events control_events;
 
 static void pump(struct turn_client_run *r);
+
+static int connect_control(struct turn_client_run *r)
+{
+    const struct tcp_options opt = {.timeout_ms = r->connect_ms};
+    return tcp_connect(&r->control, r->loop, &r->server, &opt, &control_events, r);
+}
 
 static void emit(struct turn_client_run *r, const struct relay_event *e)
 {
@@ -188,7 +195,6 @@ static void lost(struct turn_client_run *r, uint16_t code, const char *why)
 static int go_to(struct turn_client_run *r, const struct addr *server)
 {
     char text[ADDR_TEXT_MAX];
-    const struct tcp_options opt = {.timeout_ms = r->connect_ms};
     LOG(r->log, LOG_INFO, "relay-redirected", LOG_S("for", r->tag),
         LOG_S("server", addr_text(server, text)));
     if (r->control) {
@@ -196,7 +202,7 @@ static int go_to(struct turn_client_run *r, const struct addr *server)
         r->control = NULL;
     }
     r->server = *server;
-    int err = tcp_connect(&r->control, r->loop, &r->server, &opt, &control_events, r);
+    int err = connect_control(r);
     if (err) {
         turn_client_control_closed(r->core, loop_now_ms(r->loop));
     }
@@ -240,6 +246,7 @@ static void destroy(struct turn_client_run *r)
         tcp_close_when_sent(r->control);
     }
     loop_timer_free(r->timer);
+    turn_locate_run_free(r->locate);
     turn_client_free(r->core);
     free(r->tag);
     free(r);
@@ -278,6 +285,7 @@ static void pump(struct turn_client_run *r)
 static void control_connected(struct tcp *t, void *ctx)
 {
     struct turn_client_run *r = ctx;
+    r->is_connected = true;
     tcp_give_up_after(t, SILENCE_MS);
     turn_client_start(r->core, loop_now_ms(r->loop));
     pump(r);
@@ -295,6 +303,29 @@ static size_t control_bytes(struct tcp *t, struct slice bytes, void *ctx)
     return used;
 }
 
+/* The next server that the URI means. */
+static void on_server(const struct addr *server, enum turn_way way, void *ctx)
+{
+    struct turn_client_run *r = ctx;
+    char text[ADDR_TEXT_MAX];
+    (void)way; /* TCP: nothing else was asked for */
+    if (!server && r->is_new) {
+        r->is_over = true;
+        return;
+    }
+    if (!server) {
+        turn_client_control_closed(r->core, loop_now_ms(r->loop));
+        pump(r);
+        return;
+    }
+    r->server = *server;
+    LOG(r->log, LOG_DEBUG, "relay-server", LOG_S("for", r->tag),
+        LOG_S("server", addr_text(server, text)));
+    if (connect_control(r)) {
+        turn_locate_run_next(r->locate, on_server, r);
+    }
+}
+
 static void control_closed(struct tcp *t, int sys_errno, void *ctx)
 {
     struct turn_client_run *r = ctx;
@@ -302,6 +333,10 @@ static void control_closed(struct tcp *t, int sys_errno, void *ctx)
     r->control = NULL;
     LOG(r->log, LOG_DEBUG, "relay-control-closed", LOG_S("for", r->tag),
         LOG_S("why", sys_errno ? strerror(sys_errno) : "closed by the server"));
+    if (r->locate && !r->is_connected && r->event) {
+        turn_locate_run_next(r->locate, on_server, r);
+        return;
+    }
     turn_client_control_closed(r->core, loop_now_ms(r->loop));
     pump(r);
 }
@@ -316,6 +351,21 @@ static const struct tcp_events control_events = {.connected = control_connected,
                                                  .data = control_bytes,
                                                  .ended = control_ended,
                                                  .closed = control_closed};
+
+static int begin(struct turn_client_run *r, const struct turn_client_run_config *cfg)
+{
+    static const enum turn_way ways[LOCATE_WAYS_MAX] = {TURN_WAY_TCP};
+    if (!cfg->uri) {
+        return connect_control(r);
+    }
+    int err = turn_locate_run_new(&r->locate, cfg->resolver, cfg->uri, ways);
+    if (!err) {
+        r->is_new = true;
+        turn_locate_run_next(r->locate, on_server, r);
+        r->is_new = false;
+    }
+    return !err && r->is_over ? ERR_SYSTEM : err;
+}
 
 static void on_timer(void *ctx)
 {
@@ -348,14 +398,11 @@ int turn_client_run_new(struct turn_client_run **out, struct loop *l,
                                             .answer_ms = 10000,
                                             .max_data = 8};
     const struct turn_client_env env = {.random = io_random_env};
-    const struct tcp_options opt = {.timeout_ms = cfg->connect_ms};
     int err = r->tag ? turn_client_new(&r->core, &core, &env) : ERR_NOMEM;
     if (!err) {
         err = loop_timer_new(&r->timer, l, on_timer, r);
     }
-    if (!err) {
-        err = tcp_connect(&r->control, l, &r->server, &opt, &control_events, r);
-    }
+    err = err ? err : begin(r, cfg);
     if (err) {
         destroy(r);
         return err;

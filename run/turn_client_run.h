@@ -7,6 +7,7 @@
 #include "io/log.h"
 #include "io/loop.h"
 #include "io/tcp.h"
+#include "run/turn_locate_run.h"
 
 struct turn_client_run;
 
@@ -29,10 +30,14 @@ struct relay_event {
 
 struct turn_client_run_config {
     struct addr server;
+    /* In place of `server`: those that the URI means are tried one after the other. Both
+     * outlive the object, or are NULL. */
+    const struct turn_uri *uri;
+    struct resolver *resolver;
     struct slice username, password; /* copied */
     const struct log *log;
     const char *tag;     /* what the log lines belong to; copied */
-    uint32_t connect_ms; /* how long the server's TCP may take */
+    uint32_t connect_ms; /* how long a server's TCP may take */
     void (*event)(const struct relay_event *e, void *ctx);
     void *ctx;
 };

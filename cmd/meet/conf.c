@@ -3,6 +3,10 @@
 
 #include "lib/base/text.h"
 
+enum {
+    TURN_TEXT_MAX = 512
+};
+
 static const struct conf_option options[] = {
     {.name = "sip",
      .type = CONF_TEXT,
@@ -22,7 +26,12 @@ static const struct conf_option options[] = {
      .many = true,
      .required = true,
      .help = "name of a space that can be called: letters, digits and -_.~"},
-    {.name = "turn",                                                  .type = CONF_ADDR, .help = "TURN server for relay candidates (TCP)"},
+    {.name = "turn",
+     .type = CONF_TEXT,
+     .help = "TURN server for relay candidates (TCP): ADDR:PORT, or a URI as turn:example.org"},
+    {.name = "dns",
+     .type = CONF_ADDR,
+     .help = "the name server to ask, in place of the system's"},
     {.name = "turn-user",
      .type = CONF_PAIR,
      .secret = true,
@@ -108,8 +117,28 @@ static bool name_ok(const char *name)
     return n > 0 && n <= SPACE_NAME_MAX && name[n] == '\0';
 }
 
+/* A URI, or what is short for one. We speak TCP to the server, without TLS. */
+static int read_turn(struct turn_uri *out, const char *text, const char **why)
+{
+    uint8_t buf[TURN_TEXT_MAX];
+    struct wr w = wr_over(buf, sizeof buf);
+    struct addr at;
+    if (addr_parse(slice_str(text), &at) == OK) {
+        wr_bytes(&w, slice_str("turn:"));
+    }
+    wr_bytes(&w, slice_str(text));
+    int err = turn_uri_parse(out, wr_done(&w), why);
+    if (!err && (out->is_stun || out->is_secure || out->way == TURN_WAY_UDP)) {
+        *why = "we speak TCP without TLS to it: want turn:HOST or turn:HOST?transport=tcp";
+        err = ERR_UNSUPPORTED;
+    }
+    return err;
+}
+
 bool meet_conf_validate(struct conf *c)
 {
+    struct turn_uri turn;
+    const char *why;
     enum sip_transport transport;
     struct addr at;
     for (size_t i = 0; i < conf_count(c, "sip"); i++) {
@@ -129,6 +158,10 @@ bool meet_conf_validate(struct conf *c)
                       SPACE_NAME_MAX);
             return false;
         }
+    }
+    if (conf_count(c, "turn") && read_turn(&turn, conf_text(c, "turn", 0), &why)) {
+        conf_fail(c, "turn", 0, "%s", why);
+        return false;
     }
     if (conf_count(c, "turn") && !conf_count(c, "turn-user")) {
         conf_fail(c, "turn", 0, "a TURN server needs turn-user as well");
@@ -155,8 +188,12 @@ void meet_conf_read(const struct conf *c, struct meeting_config *cfg, struct log
     *cfg = (struct meeting_config){.log = log};
     cfg->domain = text_or_null(c, "domain");
     if (conf_count(c, "turn")) {
-        cfg->turn_server = conf_addr(c, "turn", 0);
+        const char *why;
+        (void)!read_turn(&cfg->turn_uri, conf_text(c, "turn", 0), &why);
         conf_pair(c, "turn-user", 0, &cfg->turn_username, &cfg->turn_password);
+    }
+    if (conf_count(c, "dns")) {
+        cfg->dns = conf_addr(c, "dns", 0);
     }
     cfg->n_media_hosts = conf_count(c, "media-address");
     for (size_t i = 0; i < cfg->n_media_hosts; i++) {

@@ -125,7 +125,8 @@ int meeting_new(struct meeting **out, struct loop *l, const struct meeting_confi
     m->cfg = *cfg;
     m->cfg.sip.action = on_sip;
     m->cfg.sip.ctx = m;
-    int err = web_new(&m->web, l, &m->cfg.web);
+    int err = resolver_new(&m->resolver, l, m->cfg.dns.family ? &m->cfg.dns : NULL);
+    err = err ? err : web_new(&m->web, l, &m->cfg.web);
     err = err ? err : sip_run_new(&m->sip, l, &m->cfg.sip);
     if (err) {
         meeting_free(m);
@@ -155,6 +156,7 @@ void meeting_free(struct meeting *m)
     if (m->web) {
         web_free(m->web);
     }
+    resolver_free(m->resolver);
     free(m);
 }
 

@@ -1,8 +1,11 @@
 /* The meeting server: its spaces, and which SIP dialog belongs to which. */
 #pragma once
 
+#include "lib/turn/uri.h"
+
 #include "io/log.h"
 #include "io/loop.h"
+#include "io/resolve.h"
 #include "run/sip_run.h"
 #include "run/web_run.h"
 
@@ -15,8 +18,9 @@ struct share;
 
 struct meeting_config {
     const struct log *log;
-    const char *domain; /* of sip:NAME@DOMAIN; NULL: any */
-    struct addr turn_server;
+    const char *domain;       /* of sip:NAME@DOMAIN; NULL: any */
+    struct turn_uri turn_uri; /* empty host: there is no server */
+    struct addr dns;          /* family 0: the system's */
     struct slice turn_username, turn_password;
     struct addr media_host[MEETING_HOSTS_MAX];
     size_t n_media_hosts;
@@ -37,6 +41,7 @@ struct space {
 struct meeting {
     struct loop *loop;
     struct meeting_config cfg;
+    struct resolver *resolver;
     struct sip_run *sip;
     struct web *web;
     struct space *spaces;

@@ -389,7 +389,8 @@ static int start(struct share *s, const struct sip_action *a)
                                              .ctx = s};
     struct share_run_config media = {.log = cfg->log,
                                      .tag = s->tag,
-                                     .turn_server = cfg->turn_server,
+                                     .turn_uri = cfg->turn_uri.host[0] ? &cfg->turn_uri : NULL,
+                                     .resolver = s->meeting->resolver,
                                      .turn_username = cfg->turn_username,
                                      .turn_password = cfg->turn_password,
                                      .turn_ms = TURN_MS,

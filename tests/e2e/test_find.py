@@ -1,13 +1,15 @@
 """Servers found by name (RFC 5928), with a name server of the test's own: causeway-conform asks
-causeway-edge, and only finds it when it follows the records."""
+causeway-edge, and only finds it when it follows the records; causeway-meet takes its relay there."""
 import contextlib
 import json
+import re
 import subprocess
 
 import pytest
 
 from conftest import TIMEOUT_S
 from dns_server import NAPTR, SRV, A, DnsServer, a, aaaa, naptr, srv
+from test_meet import meet, offer  # noqa: F401  (meet is a fixture)
 
 pytestmark = pytest.mark.sanitized
 EDGE = "127.0.0.2"
@@ -32,6 +34,7 @@ def dns(edge):
         "_relays.test": [srv(2, 0, 9, "wrong.test"), srv(1, 0, edge, "edge.test")],
         "_turn._udp.srv.test": [srv(7, 100, 9, "wrong.test"), srv(3, 1, edge, "edge.test")],
         "_turn._tcp.srv.test": [srv(1, 1, 9, "wrong.test")],
+        "_turn._tcp.tcp.test": [srv(1, 0, edge, "edge.test"), srv(0, 1, 9, "wrong.test")],
         "srv.test": [a("127.0.0.9")],
         "_stun._udp.stun.test": [srv(1, 1, edge, "edge.test")],
         "plain.test": [a(EDGE)],
@@ -87,3 +90,33 @@ def test_an_address_asks_nobody(build, edge, dns, where):
 def test_what_is_wrong_is_said(build, dns, where, words):
     got = conform(build, where, "--dns", dns.addr)
     assert got.returncode == 2 and words in got.stderr, got.stderr
+
+
+@pytest.mark.parametrize("where", ["turn:tcp.test?transport=tcp", "turn:tcp.test",
+                                   "turn:plain.test:{}", "turn:{edge}:{}"])
+def test_meet_finds_its_relay(meet, edge, dns, where):  # noqa: F811
+    """The first server of two refuses: the next one is tried."""
+    m = meet("--allow-unencrypted-media", "--turn", where.format(edge, edge=EDGE), "--dns",
+             dns.addr, "--turn-user", "turn:secret")
+    status, _, body = m.caller.invite("demo", offer())
+    assert status == 200 and re.search(rf"a=candidate:.* {EDGE} \d+ typ relay", body), body
+    m.wait_event("relay-server", server=f"{EDGE}:{edge}")
+    if "tcp.test" in where:
+        m.wait_event("relay-server", server="127.0.0.9:9")
+    m.caller.close()
+
+
+def test_meet_goes_on_without_a_relay_that_nobody_has(meet, dns):  # noqa: F811
+    m = meet("--allow-unencrypted-media", "--turn", "turn:nowhere.test", "--dns", dns.addr,
+             "--turn-user", "turn:secret")
+    assert m.caller.invite("demo", offer())[0] == 200
+    m.wait_event("relay-lost")
+    m.wait_event("share-without-relay")
+
+
+@pytest.mark.parametrize("where, words", [
+    ("turns:example.org", "TCP without TLS"), ("turn:example.org?transport=udp", "TCP without TLS"),
+    ("stun:example.org", "TCP without TLS"), ("example.org", "none of turn:")])
+def test_meet_says_what_it_cannot_use(programs, where, words):
+    m = programs("meet", "--check", "--space", "demo", "--turn", where, "--turn-user", "a:b")
+    assert m.wait() == 2 and words in "\n".join(m.lines)
