@@ -8,6 +8,7 @@
 #include "cmd/edge/limits.h"
 #include "cmd/edge/nat.h"
 #include "cmd/edge/own.h"
+#include "cmd/edge/peers.h"
 #include "cmd/edge/realms.h"
 #include "cmd/edge/users.h"
 
@@ -382,6 +383,11 @@ static const struct conf_section sections[] = {
      .options = realm_options,
      .max = TURN_REALMS_MAX - 1,
      .help = "a realm of its own, beside the default one of the option realm"},
+    {.kind = "peers",
+     .options = peers_options,
+     .max = TURN_NETS_MAX,
+     .reloads = true,
+     .help = "a pool of addresses that may, or may not, be peers"},
     {.kind = NULL},
 };
 
@@ -487,19 +493,6 @@ static bool read_relays(struct edge_conf *e, struct conf *c)
     return true;
 }
 
-static bool read_nets(struct conf *c, const char *name, struct addr_net *nets, size_t *n)
-{
-    *n = conf_count(c, name);
-    if (*n > TURN_NETS_MAX) {
-        conf_fail(c, name, TURN_NETS_MAX, "at most %d networks", TURN_NETS_MAX);
-        return false;
-    }
-    for (size_t i = 0; i < *n; i++) {
-        nets[i] = conf_net(c, name, i);
-    }
-    return true;
-}
-
 static uint32_t number(const struct conf *c, const char *name)
 {
     return (uint32_t)conf_number(c, name);
@@ -589,8 +582,7 @@ bool edge_conf_read(struct edge_conf *e, struct conf *c)
     e->run.server.policy = &e->policy;
     return doors_read_listen(e, c) && nat_read(e, c) && read_relays(e, c) &&
            limits_read(e, c) && read_control(e, c) && read_metrics(e, c) && read_rights(e, c) &&
-           read_nets(c, "peer-allow", e->policy.allow, &e->policy.n_allow) &&
-           read_nets(c, "peer-deny", e->policy.deny, &e->policy.n_deny) && read_tls(e, c) &&
+           peers_read(e, c) && read_tls(e, c) &&
            realms_read(e, c) && doors_read(e, c) && users_read(e, c);
 }
 
@@ -618,10 +610,8 @@ void edge_conf_take(struct edge_conf *e, struct edge_conf *fresh)
     tls_context_free(e->dtls);
     e->dtls = e->run.dtls = fresh->dtls;
     fresh->dtls = NULL;
-    /* Our own addresses are the sockets' that there are. */
-    memcpy(e->policy.allow, fresh->policy.allow, sizeof e->policy.allow);
-    memcpy(e->policy.deny, fresh->policy.deny, sizeof e->policy.deny);
-    e->policy.n_allow = fresh->policy.n_allow;
-    e->policy.n_deny = fresh->policy.n_deny;
+    if (!peers_take(e, fresh)) {
+        LOG(&e->log, LOG_WARN, "own-addresses-full", LOG_N("max", TURN_OWN_MAX));
+    }
     e->log.level = fresh->log.level;
 }

@@ -14,8 +14,13 @@
 #include "run/turn_ctl.h"
 #include "run/turn_metrics.h"
 
+#include "cmd/edge/own.h"
 #include "cmd/edge/realms.h"
 #include "cmd/edge/users.h"
+
+enum {
+    OWN_EVERY_MS = 10000 /* how often interfaces' addresses are looked at */
+};
 
 struct service {
     int argc;
@@ -29,6 +34,7 @@ struct service {
     struct turn_metrics *metrics;
     struct loop_timer *limit; /* of draining after SIGTERM */
     struct loop_timer *watchdog;
+    struct loop_timer *own; /* a listener at a wildcard is on addresses that come later, too */
     bool is_draining, is_ending;
 };
 
@@ -237,11 +243,28 @@ static void on_watchdog(void *ctx)
     loop_timer_at(s->watchdog, loop_now_ms(s->loop) + daemon_watchdog_ms());
 }
 
+static void on_own(void *ctx)
+{
+    struct service *s = ctx;
+    size_t before = s->conf.policy.n_own;
+    bool fits = own_add_all(&s->conf);
+    if (s->conf.policy.n_own != before) {
+        turn_run_set_policy(s->users.server, &s->conf.policy);
+        LOG(s->log, LOG_INFO, "own-addresses", LOG_N("n", s->conf.policy.n_own));
+    }
+    if (!fits) {
+        LOG(s->log, LOG_WARN, "own-addresses-full", LOG_N("max", TURN_OWN_MAX));
+        return;
+    }
+    loop_timer_at(s->own, loop_now_ms(s->loop) + OWN_EVERY_MS);
+}
+
 static int start(struct service *s)
 {
     int err = loop_new(&s->loop);
     err = err ? err : loop_timer_new(&s->limit, s->loop, on_limit, s);
     err = err ? err : loop_timer_new(&s->watchdog, s->loop, on_watchdog, s);
+    err = err ? err : loop_timer_new(&s->own, s->loop, on_own, s);
     err = err ? err : loop_on_signal(s->loop, SIGTERM, on_term, s);
     err = err ? err : loop_on_signal(s->loop, SIGINT, on_interrupt, s);
     err = err ? err : loop_on_signal(s->loop, SIGHUP, on_hangup, s);
@@ -267,6 +290,9 @@ int service_run(struct conf *options, int argc, char **argv)
         if (daemon_watchdog_ms() > 0) {
             on_watchdog(&s);
         }
+        if (s.conf.policy.own_loopback) {
+            on_own(&s);
+        }
         loop_run(s.loop);
         LOG(s.log, LOG_INFO, "stopped",
             LOG_N("allocations", turn_run_stats(s.users.server).allocations));
@@ -277,6 +303,7 @@ int service_run(struct conf *options, int argc, char **argv)
     users_stop(&s.users);
     loop_timer_free(s.limit);
     loop_timer_free(s.watchdog);
+    loop_timer_free(s.own);
     loop_free(s.loop);
     edge_conf_done(&s.conf);
     conf_free(options);

@@ -67,3 +67,8 @@ const char *turn_policy_refuses(const struct turn_policy *p, const struct addr *
     }
     return NULL;
 }
+
+bool turn_policy_accepts(const struct turn_policy *p, const struct addr *peer)
+{
+    return in_nets(p->accept, p->n_accept, peer);
+}

@@ -191,7 +191,8 @@ turn_id turn_server_tcp_accepted(struct turn_server *s, uint64_t now_ms, turn_id
         return refuse(s, a, peer, why);
     }
     /* RFC 6062 5.3: without a permission the connection is closed at once. */
-    if (!s->cfg.tcp_accept_any && !perm_has(s, a, peer)) {
+    if (!s->cfg.tcp_accept_any && !turn_policy_accepts(s->cfg.policy, peer) &&
+        !perm_has(s, a, peer)) {
         return refuse(s, a, peer, "no permission");
     }
     if (a->is_away) {

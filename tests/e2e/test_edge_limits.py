@@ -1,7 +1,9 @@
 """causeway-edge: what one user, one network and all together may have."""
 import contextlib
 import random
+import signal
 import socket
+import subprocess
 import threading
 import time
 
@@ -159,3 +161,70 @@ def test_a_network_connects_so_often_in_a_second(edge, opened):
         except TimeoutError:
             left += 1
     assert 5 <= left <= 30
+
+
+POOL = """listen = {EDGE}:0
+realm = TANDBERG
+user = turn:secret
+log = json
+metrics = 127.0.0.8:0
+{more}
+[peers.pool]
+cidr = 127.0.0.3/32
+cidr = 127.0.0.8/32
+tcp-accept = any
+[peers.by-permission]
+cidr = 127.0.0.4/32
+[peers.never]
+cidr = 8.8.0.0/16
+access = deny
+"""
+
+
+def test_pools_of_peers(programs, opened, tmp_path):
+    conf = tmp_path / "edge.conf"
+    conf.write_text(POOL.format(EDGE=EDGE, more=""))
+    program = programs("edge", "-c", conf)
+    server = (EDGE, int(program.wait_event("listening")["addr"].rsplit(":", 1)[1]))
+    program.wait_event("ready")
+    control = opened(tc.Turn(server))
+    relay = control.allocate()
+
+    def comes(host):
+        s = opened(socket.create_connection(relay, TIMEOUT_S, (host, 0)))
+        s.settimeout(0.2)
+        try:
+            return not shut(s)
+        except TimeoutError:
+            return True
+
+    assert comes("127.0.0.3")
+    assert control.recv().method == tc.CONNECTION_ATTEMPT
+    assert not comes("127.0.0.4")
+    assert control.permit("127.0.0.4") == 0
+    assert comes("127.0.0.4")
+    assert control.recv().method == tc.CONNECTION_ATTEMPT
+    assert control.permit("127.0.0.5") == 403
+    assert control.permit("8.8.8.8") == 403 and control.permit("8.9.8.8") == 0
+    assert control.permit("127.0.0.8") == 403  # the metrics' address is our own
+    # A pool that goes with a reload takes its permissions along.
+    conf.write_text(POOL.format(EDGE=EDGE, more="").replace("127.0.0.4/32", "127.0.0.5/32"))
+    program.process.send_signal(signal.SIGHUP)
+    program.wait_event("reloaded")
+    assert control.permit("127.0.0.4") == 403 and control.permit("127.0.0.5") == 0
+    assert not comes("127.0.0.4")
+
+
+@pytest.mark.parametrize("text, words", [
+    ("[peers.x]\naccess = allow\n", ["cidr"]),
+    ("[peers.x]\ncidr = 10.0.0.0/8\naccess = deny\ntcp-accept = any\n", ["conf:5", "access"]),
+    ("[peers.x]\ncidr = 10.0.0.1/8\n", ["conf:3", "cidr"]),
+])
+def test_wrong_pools_are_named(build, tmp_path, text, words):
+    conf = tmp_path / "edge.conf"
+    conf.write_text("user = a:b\n" + text)
+    got = subprocess.run([build / "cmd/edge/causeway-edge", "-c", conf, "--check", "--listen",
+                          "127.0.0.2:0"], capture_output=True, text=True, timeout=TIMEOUT_S)
+    assert got.returncode == 2
+    for word in words:
+        assert word in got.stderr

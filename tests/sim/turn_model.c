@@ -299,7 +299,8 @@ void model_tcp_accepted(struct model *m, turn_id relay, const struct addr *peer,
     struct m_alloc *a = model_alloc_with(m, relay);
     bool may = a && a->is_open && !a->is_away && a->transport == TURN_TCP &&
                model_relay_for(a, peer->family) && m->peer_ok(peer, m->is_strict) &&
-               (m->cfg.tcp_accept_any || model_perm(a, peer));
+               (m->cfg.tcp_accept_any || m->peer_may_come(peer, m->is_strict) ||
+                model_perm(a, peer));
     struct m_link *l = may ? model_new_link(m, a, peer) : NULL;
     if (!l) {
         if (link) {

@@ -211,6 +211,7 @@ struct model {
     uint64_t now_ms, unix_s;
     struct m_user users[MODEL_USERS];
     bool (*peer_ok)(const struct addr *peer, bool is_strict); /* the policy, as it is meant */
+    bool (*peer_may_come)(const struct addr *peer, bool is_strict); /* without a permission */
     bool is_strict, is_draining;
     struct m_alloc *allocs; /* who changes one has it from a function that finds it */
     size_t n_slots;

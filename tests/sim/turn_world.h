@@ -72,6 +72,7 @@ struct addr world_peer(struct world *w);
 /* Mostly one that the allocation has a permission for. */
 struct addr world_peer_of(struct world *w, const struct m_alloc *a);
 bool world_peer_ok(const struct addr *peer, bool is_strict);
+bool world_peer_may_come(const struct addr *peer, bool is_strict);
 /* Of a datagram on its way to the server. */
 struct dgram_opts world_opts(struct world *w);
 struct turn_icmp world_icmp(struct world *w);

@@ -72,6 +72,12 @@ bool world_peer_ok(const struct addr *peer, bool is_strict)
     return peer->family == ADDR_IP4 && peer->ip[0] == 45;
 }
 
+/* The pool is one of the policy that is not strict only. */
+bool world_peer_may_come(const struct addr *peer, bool is_strict)
+{
+    return !is_strict && peer->family == ADDR_IP4 && peer->ip[0] == 9;
+}
+
 void world_deny_strictly(struct turn_policy *p)
 {
     for (size_t i = 0; i < N_PEERS; i++) {

@@ -193,9 +193,15 @@ bool world_start(struct world *w, const struct sim_plan *plan)
     w->policy.n_own = 1;
     w->strict = w->policy;
     world_deny_strictly(&w->strict);
+    w->policy.n_accept = 1;
+    w->policy.accept[0] = (struct addr_net){
+        {.family = ADDR_IP4, .ip = {9}},
+        8
+    };
     w->m.now_ms = starts[world_pick(w, sizeof starts / sizeof *starts)];
     w->m.unix_s = 1700000000;
     w->m.peer_ok = world_peer_ok;
+    w->m.peer_may_come = world_peer_may_come;
     w->m.keeps_permissions = plan->plant == PLANT_KEEP_PERMISSION;
     w->m.keeps_tickets = plan->plant == PLANT_KEEP_TICKET;
     w->m.cfg = make_config(w);

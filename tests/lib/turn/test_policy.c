@@ -182,6 +182,20 @@ static void own_relays_may_be_peers_by_port_only_if_set(void **state)
     assert_string_equal(turn_policy_refuses(&p, &relay), "own-address");
 }
 
+/* A pool is accepted by its own spelling only, and what is refused is refused before. */
+static void a_pool_may_connect_without_a_permission(void **state)
+{
+    (void)state;
+    struct turn_policy p = {.n_accept = 1};
+    p.accept[0] = net_of("10.1.0.0/16");
+    struct addr in = addr_of("10.1.2.3:4"), out = addr_of("10.2.0.1:4");
+    struct addr mapped = addr_of("[::ffff:10.1.2.3]:4");
+    assert_true(turn_policy_accepts(&p, &in));
+    assert_false(turn_policy_accepts(&p, &out));
+    assert_false(turn_policy_accepts(&p, &mapped));
+    assert_string_equal(turn_policy_refuses(&p, &in), "private"); /* it allows nothing */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -190,6 +204,7 @@ int main(void)
         cmocka_unit_test(own_goes_before_deny_before_allow),
         cmocka_unit_test(the_unspecified_address_is_always_our_own),
         cmocka_unit_test(a_wildcard_listeners_loopback_is_our_own),
+        cmocka_unit_test(a_pool_may_connect_without_a_permission),
         cmocka_unit_test(own_relays_may_be_peers_by_port_only_if_set),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
