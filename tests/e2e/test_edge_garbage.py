@@ -31,8 +31,8 @@ def edge(programs, cert):
     # Memory that the sanitizer sets aside when it is freed would count as well.
     quiet = os.environ["ASAN_OPTIONS"] + ":quarantine_size_mb=1"
     p = programs("edge", "--listen", f"{EDGE}:0", "--realm", "TANDBERG", "--user", "turn:secret",
-                 "--peer-allow", "127.0.0.0/8", "--log", "json", "--tls-cert", cert[0],
-                 "--tls-key", cert[1], env=os.environ | {"ASAN_OPTIONS": quiet})
+                 "--peer-allow", "127.0.0.0/8", "--log", "json", "--max-accepts", "0",
+                 "--tls-cert", cert[0], "--tls-key", cert[1], env=os.environ | {"ASAN_OPTIONS": quiet})
     return p, (EDGE, int(p.wait_event("listening")["addr"].rsplit(":", 1)[1]))
 
 
