@@ -38,6 +38,10 @@ ROWS = {
     "tcp-send": ([*TO4, "-t", "-s"], 1),
     "tls": ([*TO4, "-t", "-S"], 1),
     "tls-send": ([*TO4, "-t", "-S", "-s"], 1),
+    "dtls": ([*TO4, "-S"], 1),
+    "dtls-send": ([*TO4, "-S", "-s"], 1),
+    "udp-whole-datagrams": ([*TO4, "-g"], 1),
+    "udp-mobile": ([*TO4, "-M"], 1),
     "tcp-relay": (["-T"], 1),
     "tcp-relay-passive": (["-P"], 0.5),
     "tls-tcp-relay": (["-T", "-S"], 1),
@@ -51,6 +55,7 @@ ROWS6 = {
     "tcp": ([*TO6, "-x", "-t"], 1),
     "tcp-send": ([*TO6, "-x", "-t", "-s"], 1),
     "tls": ([*TO6, "-x", "-t", "-S"], 1),
+    "dtls": ([*TO6, "-x", "-S"], 1),
     "tcp-relay": (["-x", "-T"], 1),
     "tls-tcp-relay": (["-x", "-T", "-S"], 1),
 }
@@ -79,7 +84,7 @@ def edge(programs, net, cert):
     p = programs("edge", "--listen", f"{EDGE4}:{PORT}", "--listen", f"[{EDGE6}]:{PORT}",
                  "--relay-address", EDGE4, "--relay-address", EDGE6, "--realm", "TANDBERG",
                  "--user", "turn:secret", "--secret", "rest-secret", "--peer-allow", "127.0.0.0/8",
-                 "--peer-allow", "fd00::/8", "--relay-to-relay", "--tcp-connect",
+                 "--peer-allow", "fd00::/8", "--relay-to-relay", "--mobility", "--tcp-connect",
                  "--log", "json",
                  "--tls-cert", cert[0], "--tls-key", cert[1], preexec_fn=net.join)
     p.wait_event("ready")
