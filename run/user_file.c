@@ -190,3 +190,33 @@ int user_file_each(struct user_file *f, enum user_ask what, struct slice realm,
     (void)sqlite3_finalize(q);
     return got == SQLITE_DONE ? OK : ERR_SYSTEM;
 }
+
+static struct slice column(sqlite3_stmt *q, int n)
+{
+    const void *text = sqlite3_column_text(q, n);
+    return slice_of(text, text ? (size_t)sqlite3_column_bytes(q, n) : 0);
+}
+
+int user_file_peers(const char *path, bool denied,
+                    void (*fn)(struct slice realm, struct slice range, void *ctx), void *ctx)
+{
+    sqlite3 *db = NULL;
+    sqlite3_stmt *q = NULL;
+    int got = sqlite3_open_v2(path, &db, SQLITE_OPEN_READONLY, NULL);
+    if (got == SQLITE_OK) {
+        got = sqlite3_prepare_v2(db,
+                                 denied ? "SELECT realm, ip_range FROM denied_peer_ip"
+                                        : "SELECT realm, ip_range FROM allowed_peer_ip",
+                                 -1, &q, NULL);
+    }
+    bool has_none = got == SQLITE_CANTOPEN || got == SQLITE_ERROR; /* no such file, no table */
+    while (got == SQLITE_OK || got == SQLITE_ROW) {
+        got = sqlite3_step(q);
+        if (got == SQLITE_ROW) {
+            fn(column(q, 0), column(q, 1), ctx);
+        }
+    }
+    (void)sqlite3_finalize(q);
+    (void)sqlite3_close(db);
+    return got == SQLITE_DONE || has_none ? OK : ERR_SYSTEM;
+}

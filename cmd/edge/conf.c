@@ -583,7 +583,8 @@ bool edge_conf_read(struct edge_conf *e, struct conf *c)
     return doors_read_listen(e, c) && nat_read(e, c) && read_relays(e, c) &&
            limits_read(e, c) && read_control(e, c) && read_metrics(e, c) && read_rights(e, c) &&
            peers_read(e, c) && read_tls(e, c) &&
-           realms_read(e, c) && doors_read(e, c) && users_read(e, c);
+           realms_read(e, c) && doors_read(e, c) && users_read(e, c) &&
+           peers_read_database(e, c);
 }
 
 bool edge_conf_valid(struct conf *c)

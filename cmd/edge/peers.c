@@ -1,6 +1,12 @@
 /* Who may be a peer: networks, named pools, and what is our own. */
 #include "cmd/edge/peers.h"
 
+#include <stdlib.h>
+
+#include "run/user_sqlite.h"
+
+#include "cmd/edge/ip_range.h"
+
 enum {
     ACCESS_ALLOW,
     ACCESS_DENY
@@ -76,6 +82,83 @@ bool peers_read(struct edge_conf *e, struct conf *c)
         return false;
     }
     return ok;
+}
+
+struct tables { /* coturn's: what is allowed comes out of what is denied */
+    const struct turn_config *server;
+    struct ip_set denied, allowed;
+    bool is_allowed; /* the table that is being read */
+    int err;
+};
+
+static bool is_ours(const struct turn_config *s, struct slice realm)
+{
+    bool is = realm.len == 0; /* of all realms */
+    for (size_t i = 0; i < s->n_realms; i++) {
+        is |= slice_eq(s->realms[i], realm);
+    }
+    return is;
+}
+
+/* There is one policy: what one realm denies is denied to all, and what one realm allows is
+ * allowed only if there is no other. */
+static void take_row(struct slice realm, struct slice range, void *ctx)
+{
+    struct tables *t = ctx;
+    struct ip_range r;
+    bool counts = is_ours(t->server, realm) &&
+                  (!t->is_allowed || realm.len == 0 || t->server->n_realms == 1);
+    if (t->err || !counts) {
+        return;
+    }
+    if (!ip_range_parse(range, &r)) {
+        t->err = ERR_MALFORMED;
+    } else if (!t->is_allowed) {
+        t->err = ip_set_add(&t->denied, &r);
+    } else {
+        t->err = ip_set_remove(&t->denied, &r);
+        t->err = t->err ? t->err : ip_set_add(&t->allowed, &r);
+    }
+}
+
+static int add_set(const struct ip_set *s, struct addr_net *nets, size_t *n)
+{
+    struct addr_net net;
+    for (size_t i = 0; i < s->n; i++) {
+        for (struct ip_range r = s->r[i]; ip_range_next_net(&r, &net);) {
+            if (*n == TURN_NETS_MAX) {
+                return ERR_LIMIT;
+            }
+            nets[(*n)++] = net;
+        }
+    }
+    return OK;
+}
+
+bool peers_read_database(struct edge_conf *e, struct conf *c)
+{
+    struct turn_policy *p = &e->policy;
+    struct tables *t = e->userdb ? calloc(1, sizeof *t) : NULL;
+    if (!t) {
+        return !e->userdb;
+    }
+    t->server = &e->run.server;
+    int err = user_file_peers(e->userdb, true, take_row, t);
+    t->is_allowed = true;
+    err = err ? err : user_file_peers(e->userdb, false, take_row, t);
+    err = t->err ? t->err : err;
+    err = err == ERR_SYSTEM ? OK : err; /* the server says so when it asks for a user */
+    err = err ? err : add_set(&t->denied, p->deny, &p->n_deny);
+    err = err ? err : add_set(&t->allowed, p->allow, &p->n_allow);
+    free(t);
+    if (err) {
+        conf_fail(c, "userdb", 0,
+                  err == ERR_LIMIT
+                      ? "denied_peer_ip and allowed_peer_ip: too many networks"
+                      : "denied_peer_ip or allowed_peer_ip: not an address, a CIDR "
+                        "or FIRST-LAST");
+    }
+    return !err;
 }
 
 bool peers_take(struct edge_conf *e, const struct edge_conf *fresh)

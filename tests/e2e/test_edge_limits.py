@@ -3,6 +3,7 @@ import contextlib
 import random
 import signal
 import socket
+import sqlite3
 import subprocess
 import threading
 import time
@@ -228,3 +229,32 @@ def test_wrong_pools_are_named(build, tmp_path, text, words):
     assert got.returncode == 2
     for word in words:
         assert word in got.stderr
+
+
+def test_peers_of_coturns_tables(edge, opened, tmp_path):
+    path = tmp_path / "turndb"
+    db = sqlite3.connect(path)
+    db.execute("CREATE TABLE turnusers_lt (realm varchar(127), name varchar(512), hmackey char(128))")
+    db.execute("CREATE TABLE turn_secret (realm varchar(127), value varchar(256))")
+    for table in ("allowed", "denied"):
+        db.execute(f"CREATE TABLE {table}_peer_ip (realm varchar(127), ip_range varchar(256))")
+    db.executemany("INSERT INTO denied_peer_ip VALUES (?, ?)", [
+        ("TANDBERG", "8.8.0.0-8.8.255.255"), ("", "9.9.9.9"), ("elsewhere", "1.1.1.1")])
+    db.executemany("INSERT INTO allowed_peer_ip VALUES (?, ?)", [
+        ("TANDBERG", "8.8.8.8"), ("TANDBERG", "10.1.0.7-10.1.0.9"), ("elsewhere", "10.2.0.1")])
+    db.commit()
+    program, server = edge("--userdb", path)
+    control = opened(tc.Turn(server))
+    control.allocate()
+    codes = {a: control.permit(a) for a in (
+        "8.8.8.7", "8.8.8.8", "8.8.8.9", "9.9.9.9", "1.1.1.1", "10.1.0.6", "10.1.0.7", "10.1.0.9",
+        "10.1.0.10", "10.2.0.1")}
+    assert codes == {"8.8.8.7": 403, "8.8.8.8": 0, "8.8.8.9": 403, "9.9.9.9": 403, "1.1.1.1": 0,
+                     "10.1.0.6": 403, "10.1.0.7": 0, "10.1.0.9": 0, "10.1.0.10": 403,
+                     "10.2.0.1": 403}
+    db.execute("INSERT INTO denied_peer_ip VALUES ('TANDBERG', '1.1.1.0/24')")
+    db.commit()
+    db.close()
+    program.process.send_signal(signal.SIGHUP)
+    program.wait_event("reloaded")
+    assert control.permit("1.1.1.1") == 403
