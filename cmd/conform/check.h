@@ -46,5 +46,5 @@ struct check_group {
 
 extern const struct check checks_stun[], checks_stream[], checks_auth[], checks_alloc[],
     checks_refresh[], checks_perm[], checks_data[], checks_channel[], checks_tcp_alloc[],
-    checks_tcp_connect[], checks_tcp_data[], checks_forbidden[], checks_dual[], checks_header[];
+    checks_tcp_connect[], checks_tcp_data[], checks_forbidden[], checks_dual[], checks_mobility[], checks_header[];
 extern const struct check_group check_groups[]; /* ends with a NULL title */

@@ -74,6 +74,23 @@ static void no_peer(struct trial *t)
     (void)expect(t, c, 400, REQ(CHANNEL_BIND, .at = {NUM(CHANNEL_NUMBER, CHANNEL)}));
 }
 
+/* RFC 5766 had these too; a server that serves its clients is told apart from one that fails.
+ */
+static void old_range(struct trial *t)
+{
+    struct line *c = dial_server(t);
+    (void)allocate(t, c);
+    const struct stun_msg *m =
+        ask(t, c,
+            REQ(CHANNEL_BIND,
+                .at = {NUM(CHANNEL_NUMBER, 0x5000), ADDR(XOR_PEER_ADDRESS, t->target->peer)}));
+    if (code_of(m) == 0 || code_of(m) == 403) {
+        skip(t, "the server takes the numbers of RFC 5766 as well, for its clients");
+    } else if (code_of(m) != 400) {
+        fail(t, "expected error 400, got %u", code_of(m));
+    }
+}
+
 static void no_number(struct trial *t)
 {
     struct line *c = dial_server(t);
@@ -174,6 +191,8 @@ const struct check checks_channel[] = {
           VIA_BOTH, NEEDS_USER, again),
     CHECK("turn.channel.range", "RFC 8656 12.2", "Numbers 0, 0x3FFF and 0x8000 get 400.",
           VIA_BOTH, NEEDS_USER, range),
+    CHECK("turn.channel.range-rfc5766", "RFC 8656 12", "Number 0x5000 gets 400.", VIA_BOTH,
+          NEEDS_USER, old_range),
     CHECK("turn.channel.other-peer", "RFC 8656 12.2",
           "A bound channel for another peer gets 400.", VIA_BOTH, NEEDS_USER, other_peer),
     CHECK("turn.channel.other-channel", "RFC 8656 12.2",

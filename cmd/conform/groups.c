@@ -8,6 +8,7 @@ const struct check_group check_groups[] = {
     {"Allocate (RFC 8656)",          checks_alloc},
     {"Dual allocations (RFC 8656)", checks_dual},
     {"Refresh (RFC 8656)",                                 checks_refresh},
+    {"Mobility (RFC 8016)", checks_mobility},
     {"Permissions (RFC 8656)",            checks_perm},
     {"Send and Data (RFC 8656)",              checks_data},
     {"IP headers and ICMP (RFC 8656)", checks_header},

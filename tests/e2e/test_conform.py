@@ -17,6 +17,9 @@ from conftest import TIMEOUT_S, Program, free_port, wait_until
 
 pytestmark = pytest.mark.sanitized
 EDGE = "127.0.0.2"
+# What needs mobility to be on.
+MOVES = {f"turn.mobility.{x}" for x in (
+    "ticket", "not-empty", "moves", "same-path", "forged", "ended", "other-user")}
 ACCOUNTS = ["--user", "turn:secret", "--other-user", "other:secret2"]
 
 
@@ -62,6 +65,7 @@ def test_edge_passes_all(conform, edge):
     assert outcomes(by_id, "fail") == {}
     # Half-closed relays are no skip here, nor is any feature.
     assert {k[0] for k in outcomes(by_id, "skip")} == {
+        "turn.channel.range-rfc5766", *MOVES,
         "turn.dual.refresh-one", "turn.dual.refresh-both",  # it has IPv4 only
         "turn.permission.loopback", "turn.channel.loopback", "tcp.connect.loopback"}
     assert report["passed"] > 180
@@ -94,6 +98,13 @@ def test_loose_policy_fails(conform, edge):
     server = edge("--peer-allow", "127.0.0.0/8", "--tcp-accept", "any")
     _, by_id = conform(server, "--only", "tcp.*")
     assert set(outcomes(by_id, "fail")) == {("tcp.attempt.without-permission", "tcp")}
+
+
+def test_edge_with_mobility(conform, edge):
+    server = edge("--peer-allow", "127.0.0.0/8", "--mobility")
+    report, by_id = conform(server, "--only", "turn.mobility.*")
+    assert report["failed"] == 0 and report["passed"] == 2 * len(MOVES)
+    assert {k[0] for k in outcomes(by_id, "skip")} == {"turn.mobility.forbidden"}
 
 
 def listens(server):
