@@ -36,12 +36,14 @@ struct lookup {
     bool by_hash;      /* `name` is a userhash */
     uint8_t name[USER_NAME_MAX];
     size_t name_len;
+    uint8_t token[OAUTH_TOKEN_MAX]; /* then `name` is the id of its key */
+    size_t token_len;
     struct turn_keys keys;
 };
 
 struct user_chain {
     struct user_chain_config cfg;
-    uint8_t realms[TURN_REALMS_MAX][USER_REALM_MAX];
+    uint8_t realms[TURN_REALMS_MAX][USER_REALM_MAX], third_party[OAUTH_NAME_MAX];
     struct user_store *stores[USER_STORES_MAX];
     struct secrets secrets[USER_STORES_MAX][TURN_REALMS_MAX];
     size_t n_stores;
@@ -195,7 +197,7 @@ static void step(struct user_chain *c, struct lookup *l)
     }
     struct user_store *s = c->stores[l->store];
     struct user_question q = {.id = l->id, .what = l->what, .realm = c->cfg.realms[l->realm]};
-    if (l->what == USER_ASK_KEY) {
+    if (l->what == USER_ASK_KEY || l->what == USER_ASK_TOKEN_KEY) {
         q.name = name_of(l);
     } else if (l->what == USER_ASK_BY_HASH) {
         q.userhash = name_of(l);
@@ -237,6 +239,51 @@ static void take_keys(struct user_chain *c, struct lookup *l, const struct user_
     }
 }
 
+/* The token as keys, once the key that it is sealed with is known. */
+static void open_token(struct user_chain *c, struct lookup *l, const struct oauth_key *key)
+{
+    const struct oauth_now at = {
+        .unix_s = loop_unix_s(), .ms = now(c), .name = c->cfg.third_party};
+    oauth_token_keys(&l->keys, key, &at, slice_of(l->token, l->token_len));
+    l->in_trouble = false;
+    finish(c, l);
+}
+
+/* False: it was no key, and the next store is asked. */
+static bool take_token_key(struct user_chain *c, struct lookup *l, struct slice row)
+{
+    struct oauth_key key;
+    if (oauth_key_from_row(&key, row)) {
+        LOG(c->cfg.log, LOG_ERROR, "user-key-unreadable",
+            LOG_S("store", c->stores[l->store]->name), LOG_B("user", name_of(l)),
+            LOG_S("want", "base64 of 32 bytes for A256GCM, of 16 for A128GCM"));
+        l->in_trouble = true;
+        return false;
+    }
+    open_token(c, l, &key);
+    secret_wipe(&key, sizeof key);
+    return true;
+}
+
+static void find_token(struct user_chain *c, struct lookup *l, struct slice token)
+{
+    struct oauth_key key;
+    if (token.len > sizeof l->token) {
+        finish(c, l);
+        return;
+    }
+    memcpy(l->token, token.p, token.len);
+    l->token_len = token.len;
+    if (c->cfg.find_token_key && c->cfg.find_token_key(name_of(l), &key, c->cfg.fixed_ctx)) {
+        open_token(c, l, &key);
+        secret_wipe(&key, sizeof key);
+        return;
+    }
+    l->what = USER_ASK_TOKEN_KEY;
+    set_timer(c);
+    step(c, l);
+}
+
 static void on_answer(uint64_t id, const struct user_answer *a, void *ctx)
 {
     struct user_chain *c = ctx;
@@ -252,6 +299,10 @@ static void on_answer(uint64_t id, const struct user_answer *a, void *ctx)
     } else if (l->what == USER_ASK_SECRETS) {
         keep_secrets(c, &c->secrets[l->store][l->realm], a);
         add_kept_secrets(c, l, &c->secrets[l->store][l->realm]);
+    } else if (l->what == USER_ASK_TOKEN_KEY && a->n > 0) {
+        if (take_token_key(c, l, a->value[0])) {
+            return;
+        }
     } else if (a->n > 0) {
         take_keys(c, l, a);
         if (l->keys.n > 0) {
@@ -314,7 +365,7 @@ static struct lookup *lookup_new(struct user_chain *c, const struct turn_ask *as
                          .by_hash = by_hash,
                          .name_len = name.len};
     memcpy(l->name, name.p, name.len);
-    l->is_timed = !by_hash && credential_is_timed(name, &expires_s);
+    l->is_timed = !by_hash && ask->token.len == 0 && credential_is_timed(name, &expires_s);
     l->is_expired = l->is_timed && expires_s <= unix_s;
     if (l->is_timed && !l->is_expired) {
         l->timed_until_ms = timed_until_ms(c, expires_s, unix_s);
@@ -350,6 +401,10 @@ void user_chain_find(struct user_chain *c, const struct turn_ask *ask)
         return;
     }
     l->realm = realm_at;
+    if (ask->token.len > 0) {
+        find_token(c, l, ask->token);
+        return;
+    }
     if (c->cfg.find_fixed(realm_at, ask, &l->keys, c->cfg.fixed_ctx)) {
         l->keys.until_ms = now(c) + 1000ull * c->cfg.cache_s;
         finish(c, l);
@@ -378,9 +433,13 @@ int user_chain_new(struct user_chain **out, const struct user_chain_config *cfg)
         return ERR_NOMEM;
     }
     c->cfg = *cfg;
-    if (cfg->n_realms > TURN_REALMS_MAX) {
+    if (cfg->n_realms > TURN_REALMS_MAX || cfg->third_party.len > sizeof c->third_party) {
         free(c);
         return ERR_LIMIT;
+    }
+    if (cfg->third_party.len > 0) {
+        memcpy(c->third_party, cfg->third_party.p, cfg->third_party.len);
+        c->cfg.third_party.p = c->third_party;
     }
     for (size_t i = 0; i < cfg->n_realms; i++) {
         if (cfg->realms[i].len > USER_REALM_MAX) {

@@ -2,6 +2,8 @@
  * order; remembers for a while, and never waits longer than a limit. */
 #pragma once
 
+#include "lib/turn/oauth_token.h"
+
 #include "run/user_store.h"
 
 struct user_chain;
@@ -21,6 +23,9 @@ struct user_chain_config {
                        void *ctx);
     /* The configuration's shared secrets (TURN REST); *n at most USER_VALUES_MAX. */
     const struct slice *(*secrets)(uint8_t realm, size_t *n, void *ctx);
+    /* The configuration's own keys of tokens (RFC 7635); false: not one of them. NULL: none. */
+    bool (*find_token_key)(struct slice id, struct oauth_key *out, void *ctx);
+    struct slice third_party; /* as in turn_config */
     void *fixed_ctx;
     bool sha1, sha256;   /* HMACs that TURN REST passwords may be made with */
     bool strict_expiry;  /* also ends what an expired name allocated before */

@@ -47,6 +47,10 @@ struct user_postgres {
 
 static const char *const questions[] = {
     [USER_ASK_KEY] = "SELECT hmackey FROM turnusers_lt WHERE realm = $1 AND name = $2 LIMIT 1",
+    [USER_ASK_TOKEN_KEY] =
+        "SELECT ikm_key || '|' || coalesce(as_rs_alg, '') || '|' || coalesce(timestamp, 0) "
+        "|| '|' || coalesce(lifetime, 0) FROM oauth_key WHERE coalesce(realm, '') IN ('', $1) "
+        "AND kid = $2 LIMIT 1",
     [USER_ASK_SECRETS] = "SELECT value FROM turn_secret WHERE realm = $1 LIMIT 8",
 };
 
@@ -239,7 +243,7 @@ static void next_question(struct user_postgres *p)
     }
     const struct question *q = &p->queue[p->at];
     const char *const values[] = {q->realm, q->name};
-    int n = q->what == USER_ASK_KEY ? 2 : 1;
+    int n = q->what == USER_ASK_SECRETS ? 1 : 2;
     p->answer = (struct user_answer){.what = USER_TOLD};
     p->state = ASKING;
     if (!PQsendQueryParams(p->pg, questions[q->what], n, NULL, values, NULL, NULL, 0)) {

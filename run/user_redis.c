@@ -321,7 +321,8 @@ static void redis_ask(struct user_store *base, const struct user_question *ask)
 {
     struct user_redis *p = of(base);
     struct question *q = NULL;
-    if (ask->what == USER_ASK_BY_HASH) { /* its keys are made of names */
+    /* Its keys are made of names; those of tokens are not looked for there. */
+    if (ask->what == USER_ASK_BY_HASH || ask->what == USER_ASK_TOKEN_KEY) {
         p->base.answer(ask->id, &(struct user_answer){.what = USER_TOLD}, p->base.ctx);
         return;
     }

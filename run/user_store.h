@@ -17,7 +17,9 @@ enum {
 enum user_ask {
     USER_ASK_KEY,     /* of a user: its keys in hexadecimal, MD5's and SHA-256's */
     USER_ASK_BY_HASH, /* the same, with the name; a store that has no such index knows nobody */
-    USER_ASK_SECRETS  /* of the realm: values as they are; no name */
+    USER_ASK_TOKEN_KEY, /* RFC 7635, `name` is its id: one value as oauth_key_from_row() reads
+                         */
+    USER_ASK_SECRETS    /* of the realm: values as they are; no name */
 };
 
 /* Its texts are good during the call. */

@@ -10,6 +10,7 @@
 #include "cmd/edge/own.h"
 #include "cmd/edge/peers.h"
 #include "cmd/edge/realms.h"
+#include "cmd/edge/tokens.h"
 #include "cmd/edge/users.h"
 
 static const struct conf_option options[] = {
@@ -112,6 +113,14 @@ static const struct conf_option options[] = {
      .type = CONF_BOOL,
      .preset = "off",
      .help = "ask clients to send a hash of their name instead of the name"},
+    {.name = "third-party-auth",
+     .type = CONF_TEXT,
+     .help = "take tokens made for this name (RFC 7635)"},
+    {.name = "oauth-key",
+     .type = CONF_PAIR,
+     .many = true,
+     .secret = true,
+     .help = "a key that tokens are sealed with: its id, and base64"},
     {.name = "strict-expiry",
      .type = CONF_BOOL,
      .preset = "off",
@@ -375,7 +384,7 @@ static const struct conf_option options[] = {
      .choices = "error|warn|info|debug",
      .preset = "info",
      .help = "the least that is logged"},
-    {.name = NULL                                                                        },
+    {.name = NULL },
 };
 
 static const struct conf_section sections[] = {
@@ -388,7 +397,7 @@ static const struct conf_section sections[] = {
      .max = TURN_NETS_MAX,
      .reloads = true,
      .help = "a pool of addresses that may, or may not, be peers"},
-    {.kind = NULL},
+    {.kind = NULL                         },
 };
 
 const struct conf_program edge_program = {
@@ -582,9 +591,8 @@ bool edge_conf_read(struct edge_conf *e, struct conf *c)
     e->run.server.policy = &e->policy;
     return doors_read_listen(e, c) && nat_read(e, c) && read_relays(e, c) &&
            limits_read(e, c) && read_control(e, c) && read_metrics(e, c) && read_rights(e, c) &&
-           peers_read(e, c) && read_tls(e, c) &&
-           realms_read(e, c) && doors_read(e, c) && users_read(e, c) &&
-           peers_read_database(e, c);
+           peers_read(e, c) && read_tls(e, c) && realms_read(e, c) && doors_read(e, c) &&
+           tokens_read(e, c) && users_read(e, c) && peers_read_database(e, c);
 }
 
 bool edge_conf_valid(struct conf *c)
@@ -600,6 +608,7 @@ void edge_conf_done(struct edge_conf *e)
     tls_context_free(e->tls);
     tls_context_free(e->dtls);
     users_done(e);
+    tokens_done(e);
 }
 
 void edge_conf_take(struct edge_conf *e, struct edge_conf *fresh)

@@ -14,7 +14,8 @@
 extern const struct conf_program edge_program;
 
 enum {
-    EDGE_NAMES_MAX = 64
+    EDGE_NAMES_MAX = 64,
+    EDGE_TOKEN_KEYS_MAX = 16
 };
 
 struct edge_user {
@@ -32,6 +33,12 @@ struct edge_secrets { /* of TURN REST */
     size_t n;
 };
 
+struct edge_token_key { /* RFC 7635: shared with an authorization server */
+    uint8_t id[128];
+    size_t id_len;
+    struct oauth_key key;
+};
+
 struct edge_conf {
     struct turn_run_config run; /* points into this struct and, for texts, into the options */
     struct turn_policy policy;
@@ -43,6 +50,8 @@ struct edge_conf {
     size_t n_users;
     const struct edge_user **by_hash; /* the same, sorted by hash */
     struct edge_secrets secrets[TURN_REALMS_MAX];
+    struct edge_token_key token_keys[EDGE_TOKEN_KEYS_MAX];
+    size_t n_token_keys;
     struct user_chain_config chain;
     char *userdb, *postgres, *redis; /* NULL: none */
     const char *control;             /* in the options; NULL: none */

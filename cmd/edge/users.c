@@ -14,6 +14,8 @@
 #include "run/user_redis.h"
 #include "run/user_sqlite.h"
 
+#include "cmd/edge/tokens.h"
+
 enum {
     USERS_MAX = 100000,
     NAME_MAX_BYTES = 128, /* the server knows no longer ones */
@@ -346,7 +348,7 @@ static bool read_realm(struct edge_conf *e, uint8_t realm, struct conf *c)
         return false;
     }
     if (e->n_users == before && e->secrets[realm].n == 0 && e->secrets[0].n == 0 &&
-        !has_database(e)) {
+        !has_database(e) && e->n_token_keys == 0) {
         conf_fail(c, "user", 0,
                   "nobody could allocate: give a user, a user-file, "
                   "a secret or a database");
@@ -418,6 +420,12 @@ void users_take(struct edge_conf *e, struct edge_conf *fresh)
     memcpy(fresh->secrets, old.secrets, sizeof old.secrets);
 }
 
+static bool find_token_key(struct slice id, struct oauth_key *out, void *ctx)
+{
+    const struct users *u = ctx;
+    return tokens_find_key(u->conf, id, out);
+}
+
 static void find_keys(const struct turn_ask *ask, void *ctx)
 {
     struct users *u = ctx;
@@ -459,6 +467,8 @@ int users_start(struct users *u, struct edge_conf *e, struct loop *l)
     cfg.n_realms = e->run.server.n_realms;
     cfg.find_fixed = find_fixed;
     cfg.secrets = secrets_of;
+    cfg.find_token_key = find_token_key;
+    cfg.third_party = e->run.server.third_party;
     cfg.fixed_ctx = u;
     cfg.stranger_s = cfg.cache_s < STRANGER_S ? cfg.cache_s : STRANGER_S;
     cfg.timeout_ms = ANSWER_MS;

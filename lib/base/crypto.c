@@ -1,6 +1,7 @@
 /* Digests, HMACs and comparisons of secrets, on libcrypto. */
 #include "lib/base/crypto.h"
 
+#include <limits.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/params.h>
@@ -55,6 +56,68 @@ int hmac_sha1(struct slice key, const struct hmac_piece *in, uint8_t out[SHA1_LE
 int hmac_sha256(struct slice key, const struct hmac_piece *in, uint8_t out[SHA256_LEN])
 {
     return hmac("SHA256", key, in, out, SHA256_LEN);
+}
+
+static const EVP_CIPHER *cipher_of(const struct aes_gcm *g)
+{
+    if (g->nonce.len != AES_GCM_NONCE_LEN) {
+        return NULL;
+    }
+    return g->key.len == 32 ? EVP_aes_256_gcm() : g->key.len == 16 ? EVP_aes_128_gcm() : NULL;
+}
+
+int aes_gcm_open(const struct aes_gcm *g, struct slice sealed, struct wr *out)
+{
+    const EVP_CIPHER *cipher = cipher_of(g);
+    int n, last, err = ERR_AUTH;
+    uint8_t tag[AES_GCM_TAG_LEN];
+    if (!cipher || sealed.len < sizeof tag || sealed.len > INT_MAX || g->aad.len > INT_MAX) {
+        return ERR_MALFORMED;
+    }
+    size_t len = sealed.len - sizeof tag;
+    memcpy(tag, sealed.p + len, sizeof tag);
+    size_t begin = out->len;
+    uint8_t *to = wr_room(out, len);
+    EVP_CIPHER_CTX *ctx = to ? EVP_CIPHER_CTX_new() : NULL;
+    if (!ctx) {
+        return to ? ERR_SYSTEM : ERR_NOSPACE;
+    }
+    bool ok =
+        EVP_DecryptInit_ex(ctx, cipher, NULL, g->key.p, g->nonce.p) == 1 &&
+        (g->aad.len == 0 || EVP_DecryptUpdate(ctx, NULL, &n, g->aad.p, (int)g->aad.len) == 1) &&
+        EVP_DecryptUpdate(ctx, to, &n, sealed.p, (int)len) == 1 &&
+        EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_GCM_SET_TAG, sizeof tag, tag) == 1 &&
+        EVP_DecryptFinal_ex(ctx, to + n, &last) == 1;
+    EVP_CIPHER_CTX_free(ctx);
+    if (ok) {
+        err = OK;
+    } else {
+        secret_wipe(to, len); /* what is not authentic is nobody's to see */
+        out->len = begin;
+    }
+    return err;
+}
+
+int aes_gcm_seal(const struct aes_gcm *g, struct slice plain, struct wr *out)
+{
+    const EVP_CIPHER *cipher = cipher_of(g);
+    int n, last;
+    if (!cipher || plain.len > INT_MAX || g->aad.len > INT_MAX) {
+        return ERR_MALFORMED;
+    }
+    uint8_t *to = wr_room(out, plain.len + AES_GCM_TAG_LEN);
+    EVP_CIPHER_CTX *ctx = to ? EVP_CIPHER_CTX_new() : NULL;
+    if (!ctx) {
+        return to ? ERR_SYSTEM : ERR_NOSPACE;
+    }
+    bool ok =
+        EVP_EncryptInit_ex(ctx, cipher, NULL, g->key.p, g->nonce.p) == 1 &&
+        (g->aad.len == 0 || EVP_EncryptUpdate(ctx, NULL, &n, g->aad.p, (int)g->aad.len) == 1) &&
+        EVP_EncryptUpdate(ctx, to, &n, plain.p, (int)plain.len) == 1 &&
+        EVP_EncryptFinal_ex(ctx, to + n, &last) == 1 &&
+        EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_GCM_GET_TAG, AES_GCM_TAG_LEN, to + plain.len) == 1;
+    EVP_CIPHER_CTX_free(ctx);
+    return ok ? OK : ERR_SYSTEM;
 }
 
 bool secret_eq(struct slice a, struct slice b)

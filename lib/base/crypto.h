@@ -21,6 +21,20 @@ MUST_USE int hmac_sha1(struct slice key, const struct hmac_piece *in, uint8_t ou
 MUST_USE int hmac_sha256(struct slice key, const struct hmac_piece *in,
                          uint8_t out[SHA256_LEN]);
 
+/* AES-GCM (RFC 5116 5.1, 5.2): `sealed` ends with the tag of AES_GCM_TAG_LEN bytes, and a key
+ * of 16 or 32 bytes says which AES it is. */
+enum {
+    AES_GCM_NONCE_LEN = 12,
+    AES_GCM_TAG_LEN = 16
+};
+struct aes_gcm {
+    struct slice key, nonce, aad;
+};
+/* ERR_AUTH when somebody changed it, or with another key; `out` is then empty. ERR_NOSPACE. */
+MUST_USE int aes_gcm_open(const struct aes_gcm *g, struct slice sealed, struct wr *out);
+/* And back. */
+MUST_USE int aes_gcm_seal(const struct aes_gcm *g, struct slice plain, struct wr *out);
+
 /* In a time that depends on the lengths only. */
 bool secret_eq(struct slice a, struct slice b);
 void secret_wipe(void *p, size_t len);

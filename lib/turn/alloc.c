@@ -4,11 +4,15 @@
 #include "lib/turn/core.h"
 
 /* RFC 8656 7.2: what is asked for, between the default and the most we give. */
-static uint32_t granted_s(const struct turn_server *s, const struct turn_req *r)
+static uint32_t granted_s(const struct turn_server *s, const struct call *c)
 {
+    const struct turn_req *r = &c->req;
     uint32_t least = s->cfg.lifetime_default_s, most = s->cfg.lifetime_max_s;
     uint32_t asked = r->has_lifetime && r->lifetime_s > least ? r->lifetime_s : least;
-    return asked > most ? most : asked;
+    asked = asked > most ? most : asked;
+    /* RFC 7635 4.1.1: not longer than the token is good. auth.c sees that it is good now. */
+    uint64_t left_s = c->ends_ms ? (c->ends_ms - s->now_ms) / 1000 : asked;
+    return left_s < asked ? (uint32_t)left_s : asked;
 }
 
 static void reply_allocated(struct turn_server *s, const struct call *c, const struct alloc *a)
@@ -139,10 +143,11 @@ static struct alloc *alloc_new(struct turn_server *s, const struct call *c, stru
     a->user = u;
     a->key = *c->key;
     a->key_until_ms = c->key_until_ms;
+    a->ends_ms = c->ends_ms;
     a->tid = c->req.msg.tid;
     a->transport = (enum turn_transport)c->req.transport;
     relay_choose(s, a, &c->req);
-    a->lifetime_s = granted_s(s, &c->req);
+    a->lifetime_s = granted_s(s, c);
     a->move.is_allowed = c->req.has_ticket;
     path_add(s, &a->path, a, c->conn);
     return a;
@@ -283,7 +288,7 @@ void alloc_refresh(struct turn_server *s, struct call *c)
         return;
     }
     bool is_end = c->req.has_lifetime && c->req.lifetime_s == 0;
-    uint32_t life_s = is_end ? 0 : granted_s(s, &c->req);
+    uint32_t life_s = is_end ? 0 : granted_s(s, c);
     struct turn_reply reply = {.lifetime_s = life_s, .has_lifetime = true};
     if (c->req.has_ticket) {
         reply.ticket = move_ticket(s, a);

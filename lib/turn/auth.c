@@ -33,6 +33,12 @@ static bool is_offered(const struct turn_server *s, uint8_t algorithm)
 static bool take_algorithm(const struct turn_server *s, struct call *c)
 {
     const struct turn_req *r = &c->req;
+    bool goes_on = !r->has_algorithm && !r->has_algorithms && c->alloc &&
+                   c->alloc->key.algorithm == STUN_ALGORITHM_NONE && user_is(c->alloc->user, c);
+    if (s->cfg.third_party.len > 0 && (r->token.len > 0 || goes_on)) {
+        c->algorithm = STUN_ALGORITHM_NONE; /* a token's key, made of no password */
+        return true;
+    }
     bool was_offered = stun_nonce_features(r->nonce) & STUN_FEATURE_ALGORITHMS;
     c->algorithm = r->has_algorithm ? r->algorithm : STUN_ALGORITHM_MD5;
     if (!was_offered || (!r->has_algorithm && !r->has_algorithms)) {
@@ -62,6 +68,14 @@ static int find_key(const struct call *c, const struct turn_keys *keys,
     return err;
 }
 
+bool auth_is_same_token(const struct alloc *a, const struct call *c)
+{
+    bool has_none =
+        a->key.algorithm != STUN_ALGORITHM_NONE && c->key->algorithm != STUN_ALGORITHM_NONE;
+    return has_none ||
+           secret_eq(slice_of(a->key.b, a->key.len), slice_of(c->key->b, c->key->len));
+}
+
 /* Authentic: what it asks for is done, unless it is not his to ask or cannot be read. */
 static void auth_passed(struct turn_server *s, struct call *c, const struct turn_keys *keys)
 {
@@ -77,6 +91,7 @@ static void auth_passed(struct turn_server *s, struct call *c, const struct turn
     if (c->alloc) {
         c->alloc->key = *c->key;
         c->alloc->key_until_ms = keys->until_ms;
+        c->alloc->ends_ms = keys->ends_ms;
     }
     if (c->code) {
         reply_error(s, c, c->code, "unknown attribute");
@@ -98,13 +113,20 @@ static void auth_finish(struct turn_server *s, struct call *c, const struct turn
         challenge(s, c, 401, keys->n > 0 ? "wrong password" : "no such user");
         return;
     }
+    if (keys->ends_ms && keys->ends_ms < s->now_ms + 1000) {
+        challenge(s, c, 401, "token has ended");
+        return;
+    }
     struct stun_key key = *fits;
     /* RFC 8489 9.2.4: who names an algorithm gets SHA-256, everybody else SHA-1, whatever the
      * request is signed with. */
     bool names_one = c->req.has_algorithm || c->req.has_algorithms;
-    key.hash = names_one ? STUN_SHA256 : STUN_SHA1;
+    bool is_strong =
+        key.algorithm == STUN_ALGORITHM_NONE ? c->req.msg.integrity_sha256 > 0 : names_one;
+    key.hash = is_strong ? STUN_SHA256 : STUN_SHA1;
     c->key = &key;
     c->key_until_ms = keys->until_ms;
+    c->ends_ms = keys->ends_ms;
     if (c->req.userhash.len > 0) {
         c->req.username = slice_of(keys->name, keys->name_len);
     }
@@ -120,6 +142,7 @@ static void auth_by_alloc(struct turn_server *s, struct call *c)
     struct turn_keys keys = {.key = {c->alloc->key},
                              .n = 1,
                              .name_len = u->name_len,
+                             .ends_ms = c->alloc->ends_ms,
                              .until_ms = c->alloc->key_until_ms};
     memcpy(keys.name, u->name, u->name_len);
     auth_finish(s, c, &keys);
@@ -141,7 +164,11 @@ static void park(struct turn_server *s, const struct call *c)
     a->key.realm = realm_of(s, c);
     struct slice name = c->req.username, hash = c->req.userhash;
     a->key.username = name.len > 0 ? slice_of(p->frame + (name.p - raw.p), name.len) : name;
+    struct slice token = c->req.token;
     a->key.algorithm = c->algorithm;
+    a->key.token = c->algorithm == STUN_ALGORITHM_NONE && token.len > 0
+                       ? slice_of(p->frame + (token.p - raw.p), token.len)
+                       : slice_of(NULL, 0);
     a->key.userhash = hash.len > 0 ? slice_of(p->frame + (hash.p - raw.p), hash.len) : hash;
 }
 
@@ -181,13 +208,16 @@ void auth_begin(struct turn_server *s, struct call *c)
         challenge(s, c, 401, "no such user");
         return;
     }
-    if (s->cfg.n_algorithms > 0 && !is_offered(s, c->algorithm)) {
+    if (s->cfg.n_algorithms > 0 && c->algorithm != STUN_ALGORITHM_NONE &&
+        !is_offered(s, c->algorithm)) {
         quota_count_failure(s, &c->conn->client);
         challenge(s, c, 401, "password algorithm is not taken");
         return;
     }
-    if (c->alloc && user_is(c->alloc->user, c) && c->alloc->key.algorithm == c->algorithm &&
-        s->now_ms < c->alloc->key_until_ms) {
+    bool has_key = c->alloc && user_is(c->alloc->user, c) &&
+                   c->alloc->key.algorithm == c->algorithm &&
+                   s->now_ms < c->alloc->key_until_ms;
+    if (has_key && r->token.len == 0) {
         auth_by_alloc(s, c);
         return;
     }

@@ -115,6 +115,7 @@ struct alloc { /* alloc.c */
     struct user *user;
     struct stun_key key;
     uint64_t key_until_ms; /* then it has to be asked for again */
+    uint64_t ends_ms;      /* with the token that it was made with; 0: there is none */
     struct stun_tid tid;   /* of the Allocate that made it */
     enum turn_transport transport;
     bool is_open;
@@ -195,7 +196,7 @@ struct turn_server {
     struct turn_config cfg;
     struct turn_env env;
     uint8_t realms[TURN_REALMS_MAX][TEXT_KEPT], software[TEXT_KEPT],
-        alternate_domain[TEXT_KEPT];
+        alternate_domain[TEXT_KEPT], third_party[TEXT_KEPT];
     struct pool allocs, perms, chans, peers, users, reserves, parked;
     struct map path_by_tuple, perm_by_ip, chan_by_number, chan_by_peer, peer_by_cid,
         peer_by_addr, user_by_name, reserve_by_token;
@@ -222,6 +223,7 @@ struct call {
     struct alloc *alloc;        /* of its 5-tuple; NULL: none */
     const struct stun_key *key; /* NULL: it has not authenticated */
     uint64_t key_until_ms;
+    uint64_t ends_ms;       /* when what it makes must end; 0: never */
     uint8_t algorithm;      /* enum stun_algorithm: what its key must be made with */
     uint16_t code;          /* wrong with it as a whole, to be said once it is authentic */
     struct dgram_opts opts; /* of the datagram it came in */
@@ -268,6 +270,9 @@ struct turn_report *report_put(struct turn_server *s, const char *event, const c
 
 /* auth.c */
 void auth_begin(struct turn_server *s, struct call *c);
+/* Many clients may share the id of a token's key, which is all that their names say: does the
+ * call, of the same name, come with the token that `a` was made or last refreshed with? */
+bool auth_is_same_token(const struct alloc *a, const struct call *c);
 void auth_drop_conn(struct turn_server *s, turn_id conn);
 
 /* nonce.c */

@@ -23,6 +23,7 @@ struct turn_req {
     struct stun_msg msg; /* unset for CHANNEL_DATA */
     struct addr peer;    /* the first one; CreatePermission looks up the others in `msg` */
     struct slice data, username, realm, nonce, ticket; /* ticket: MOBILITY-TICKET */
+    struct slice token;                                /* ACCESS-TOKEN */
     struct slice userhash, algorithms;                 /* PASSWORD-ALGORITHMS as it came */
     uint8_t algorithm; /* enum stun_algorithm, of PASSWORD-ALGORITHM; NONE: not one we know */
     bool has_algorithm, has_algorithms;
@@ -54,7 +55,8 @@ struct turn_reply {
     struct slice nonce, realm, software, ticket;
     const struct addr *alternate[2]; /* other servers (RFC 8489 10), NULL: none */
     struct slice alternate_domain;
-    struct slice algorithms; /* enum stun_algorithm, offered with a nonce */
+    struct slice algorithms;  /* enum stun_algorithm, offered with a nonce */
+    struct slice third_party; /* goes with a nonce (RFC 7635 6.1) */
     bool has_lifetime, has_connection_id, has_reservation;
     struct addr origin, other; /* RESPONSE-ORIGIN, OTHER-ADDRESS */
     size_t padding;            /* at most, and no longer than the request is */

@@ -41,6 +41,7 @@ static void read_security(struct turn_req *out)
     const struct stun_msg *m = &out->msg;
     struct slice algorithm;
     out->userhash = text_of(m, STUN_USERHASH);
+    out->token = text_of(m, STUN_ACCESS_TOKEN);
     out->has_algorithms = stun_get_bytes(m, STUN_PASSWORD_ALGORITHMS, &out->algorithms) == OK;
     out->has_algorithm = stun_get_bytes(m, STUN_PASSWORD_ALGORITHM, &algorithm) == OK;
     out->algorithm = (uint8_t)stun_algorithm_of(algorithm);
@@ -135,6 +136,9 @@ static void put_error(struct stun_writer *s, const struct turn_req *req,
         stun_put_bytes(s, STUN_REALM, reply->realm);
         if (reply->algorithms.len > 0) {
             stun_put_algorithms(s, STUN_PASSWORD_ALGORITHMS, reply->algorithms);
+        }
+        if (reply->third_party.len > 0) {
+            stun_put_bytes(s, STUN_THIRD_PARTY_AUTHORIZATION, reply->third_party);
         }
     }
     stun_put_error(s, reply->code, reply->reason);

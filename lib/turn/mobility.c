@@ -131,7 +131,7 @@ static uint16_t check(const struct turn_server *s, const struct call *c, struct 
         return 437;
     }
     *why = "another user's ticket";
-    if (!user_is(a->user, c)) {
+    if (!user_is(a->user, c) || !auth_is_same_token(a, c)) {
         return 441;
     }
     *why = "the ticket was replaced, or the 5-tuple has another allocation";

@@ -187,7 +187,8 @@ void reply_challenge(struct turn_server *s, const struct call *c, uint16_t code,
                                .reason = reason_of(code),
                                .realm = s->cfg.realms[c->conn->realm],
                                .nonce = slice_of(s->nonce, s->nonce_len),
-                               .algorithms = slice_of(s->cfg.algorithms, s->cfg.n_algorithms)};
+                               .algorithms = slice_of(s->cfg.algorithms, s->cfg.n_algorithms),
+                               .third_party = s->cfg.third_party};
     reply_put(s, c, &reply);
     report_denied(s, c, code, why);
 }

@@ -100,6 +100,7 @@ int turn_server_new(struct turn_server **out, const struct turn_config *cfg,
     int err = keep_realms(s);
     err = err ? err : keep_text(&s->cfg.software, s->software);
     err = err ? err : keep_text(&s->cfg.alternate_domain, s->alternate_domain);
+    err = err ? err : keep_text(&s->cfg.third_party, s->third_party);
     err = err ? err : make_pools(s);
     err = err ? err : make_maps(s);
     err = err ? err

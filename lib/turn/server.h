@@ -52,6 +52,9 @@ struct turn_config {
     /* enum stun_algorithm, the best one first: what PASSWORD-ALGORITHMS offers, and nothing
      * else is taken. None: it is not sent, and keys are made with MD5 (RFC 8489 9.2.4). */
     uint8_t algorithms[TURN_ALGORITHMS_MAX], n_algorithms;
+    /* RFC 7635: the name of this server, for which an authorization server makes tokens; none:
+     * tokens are not taken. */
+    struct slice third_party;
     bool anonymity; /* nonces say that USERHASH has to be used (RFC 8489 9.2.5) */
     /* Where clients are sent that we cannot serve, IPv4 and IPv6; family 0: nowhere. The domain
      * is for those who check a certificate there (RFC 8489 14.16). */
@@ -109,6 +112,7 @@ struct turn_keys {
     size_t n;
     uint8_t name[TURN_NAME_MAX]; /* whose keys: for an ask that told a userhash only */
     size_t name_len;
+    uint64_t ends_ms; /* no allocation made with them outlives this; 0: any may */
     uint64_t
         until_ms; /* an allocation's key is asked for again after this; UINT64_MAX: never */
 };
@@ -118,7 +122,9 @@ struct turn_ask {
     turn_id ticket;
     struct slice realm, username;
     struct slice userhash; /* in place of a username (RFC 8489 14.4); empty: there is none */
-    uint8_t algorithm;     /* enum stun_algorithm: keys made with another one are of no use */
+    struct slice token; /* ACCESS-TOKEN (RFC 7635): `username` is the id of the token's key, and
+                           the token's mac_key is asked for. Empty: there is none */
+    uint8_t algorithm;  /* enum stun_algorithm: keys made with another one are of no use */
 };
 
 enum turn_do {

@@ -223,7 +223,7 @@ void tcp_bind(struct turn_server *s, struct call *c)
         reply_error(s, c, 400, "no such connection waits");
         return;
     }
-    if (!user_is(p->alloc->user, c)) {
+    if (!user_is(p->alloc->user, c) || !auth_is_same_token(p->alloc, c)) {
         reply_error(s, c, 441, "another user's connection");
         return;
     }

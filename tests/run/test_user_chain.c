@@ -258,6 +258,67 @@ static void both_keys_of_a_user_are_given(void **state)
     assert_int_equal(b->a.n, 1);
 }
 
+/* The key "00112233..." sealed it for turn.example, now or `ago_s` before. */
+static struct slice a_token(uint64_t ago_s, uint8_t *buf, size_t cap)
+{
+    static const uint8_t nonce[12] = {1};
+    struct oauth_key k = {.len = 32, .until_unix_s = UINT64_MAX};
+    struct oauth_token t = {
+        .mac_key = {.b = "mac", .len = 20},
+        .made_unix_s = loop_unix_s() - ago_s,
+        .lifetime_s = 600
+    };
+    struct wr w = wr_over(buf, cap);
+    assert_int_equal(oauth_token_seal(&t, &k, slice_str("turn.example"), nonce, &w), OK);
+    return wr_done(&w);
+}
+
+#define ZERO_KEY "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+
+static void be_a_third_party(struct user_chain_config *cfg)
+{
+    cfg->third_party = slice_str("turn.example");
+}
+
+static void find_by_token(struct bench *b, struct slice token)
+{
+    const struct turn_ask ask = {.ticket = 1,
+                                 .realm = slice_str("TANDBERG"),
+                                 .username = slice_str("1700000000"), /* no TURN REST name */
+                                 .token = token};
+    b->secrets[0] = slice_str("north-north");
+    b->n_secrets = 1;
+    user_chain_find(b->chain, &ask);
+}
+
+static void tokens_are_opened_with_the_stores_key(void **state)
+{
+    (void)state;
+    struct bench *b = bench_new(be_a_third_party);
+    uint8_t buf[256];
+    find_by_token(b, a_token(0, buf, sizeof buf));
+    assert_int_equal(b->a.what[0], USER_ASK_TOKEN_KEY);
+    assert_string_equal(b->a.name[0], "1700000000");
+    tell(&b->a, b->a.id[0], "");
+    tell(&b->b, b->b.id[0], ZERO_KEY "|A256GCM|0|0");
+    assert_int_equal(b->keys.n, 1);
+    assert_memory_equal(b->keys.key[0].b, "mac", 3);
+    assert_true(b->keys.ends_ms > loop_now_ms(b->loop) + 590000 &&
+                b->keys.ends_ms <= loop_now_ms(b->loop) + 601000);
+    b->a.at_once = ZERO_KEY "|A256GCM|0|0";
+    find_by_token(b, a_token(601, buf, sizeof buf));
+    assert_true(b->n_answers == 2 && b->is_known && b->keys.n == 0);
+    /* Nobody has the key; then a row that is none, which is trouble. */
+    b->a.at_once = b->b.at_once = "";
+    find_by_token(b, a_token(0, buf, sizeof buf));
+    assert_true(b->n_answers == 3 && b->is_known && b->keys.n == 0);
+    b->a.at_once = ZERO_KEY "|A512GCM|0|0";
+    find_by_token(b, a_token(0, buf, sizeof buf));
+    assert_true(b->n_answers == 4 && !b->is_known);
+    void *p = b;
+    teardown(&p);
+}
+
 static void strangers_are_remembered_too(void **state)
 {
     struct bench *b = *state;
@@ -417,6 +478,7 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(timed_names_belong_to_the_secrets, setup, teardown),
         cmocka_unit_test_setup_teardown(without_secrets_a_number_is_a_name, setup, teardown),
+        cmocka_unit_test(tokens_are_opened_with_the_stores_key),
         cmocka_unit_test(strict_keys_end_with_the_name),
         cmocka_unit_test(nobody_waits_for_ever),
         cmocka_unit_test_setup_teardown(so_many_wait_and_no_more, setup, teardown),
