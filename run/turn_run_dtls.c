@@ -75,6 +75,10 @@ static void received(struct turn_dtls *d, const struct dtls_action *a)
     const struct dgram frame = {.data = a->bytes, .opts = d->opts};
     conn.id = a->id;
     conn.is_proven = true;
+    const struct turn_name *name = r->cfg.n_names > 0 ? run_name_of(r, a->server_name) : NULL;
+    if (name && name->has_realm) {
+        conn.realm = name->realm;
+    }
     if (turn_server_from_client(r->core, loop_now_ms(r->loop), &conn, frame) == OK) {
         run_actions(r);
     }

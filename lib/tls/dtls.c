@@ -412,6 +412,11 @@ struct slice dtls_alpn(const struct dtls *d)
     return slice_of(name, len);
 }
 
+const char *dtls_server_name(const struct dtls *d)
+{
+    return SSL_get_servername(d->ssl, TLSEXT_NAMETYPE_host_name);
+}
+
 const char *dtls_why(const struct dtls *d)
 {
     return d->why[0] ? d->why : "no failure";

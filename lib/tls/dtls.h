@@ -44,5 +44,6 @@ void dtls_tick(struct dtls *d, uint64_t now_ms);
 
 bool dtls_is_up(const struct dtls *d);
 bool dtls_peer_closed(const struct dtls *d);
-struct slice dtls_alpn(const struct dtls *d); /* as tls_alpn */
-const char *dtls_why(const struct dtls *d);   /* as tls_why */
+struct slice dtls_alpn(const struct dtls *d);       /* as tls_alpn */
+const char *dtls_server_name(const struct dtls *d); /* as tls_server_name */
+const char *dtls_why(const struct dtls *d);         /* as tls_why */

@@ -322,6 +322,7 @@ static bool next_of(struct dtls_server *s, struct dtls_action *out)
     } else if (dtls_read(a->dtls, s->plain, sizeof s->plain, &len)) {
         a->seen_ms = s->now_ms;
         *out = about(a, DTLS_DO_PLAIN, slice_of(s->plain, len));
+        out->server_name = slice_str(dtls_server_name(a->dtls));
     } else if (dtls_out(a->dtls, &bytes)) { /* reading can lead to an answer */
         *out = about(a, DTLS_DO_SEND, bytes);
     } else {

@@ -35,9 +35,10 @@ struct dtls_action {
     enum dtls_do what;
     dtls_id id;
     struct addr client, local;
-    struct slice bytes; /* good until the next call */
-    const char *why;    /* END: good until the next call */
-    bool has_begun;     /* END: DTLS_DO_BEGIN came before it */
+    struct slice bytes;       /* good until the next call */
+    struct slice server_name; /* PLAIN: that the client asked for (SNI); empty: none */
+    const char *why;          /* END: good until the next call */
+    bool has_begun;           /* END: DTLS_DO_BEGIN came before it */
 };
 
 MUST_USE int dtls_server_new(struct dtls_server **out, const struct dtls_server_config *cfg,

@@ -309,3 +309,17 @@ def test_noise_leaves_it_standing(edge, opened):
             s.send(bent)
             s.send(bytes([20 + i % 44]) + os.urandom(i % 200))
     assert client.ask(tc.BINDING, signed=False).code == 0
+
+
+def test_the_name_asked_for_says_the_realm(programs, cert, opened, tmp_path):
+    conf = tmp_path / "edge.conf"
+    conf.write_text(f"listen = {EDGE}:0\nrealm = TANDBERG\nuser = turn:secret\nlog = json\n"
+                    f"tls-cert = {cert[0]}\ntls-key = {cert[1]}\n[realm.north]\nname = North\n"
+                    f"sni = north.test\nuser = turn:ice\n")
+    p = programs("edge", "-c", conf, "--control", tmp_path / "control")
+    server = EDGE, int(p.wait_event("listening")["addr"].rsplit(":", 1)[1])
+    for name, realm in (("north.test", b"North"), ("other.test", b"TANDBERG")):
+        client = opened(Turn(server, "-servername", name))
+        for _ in range(2):
+            answer = client.ask(tc.ALLOCATE, (tc.TRANSPORT, bytes([tc.UDP, 0, 0, 0])), signed=False)
+            assert (answer.code, answer.attrs[tc.REALM]) == (401, realm)
