@@ -102,7 +102,7 @@ static void auth_passed(struct turn_server *s, struct call *c, const struct turn
 
 static void auth_finish(struct turn_server *s, struct call *c, const struct turn_keys *keys)
 {
-    const struct stun_key *fits;
+    const struct stun_key *fits = NULL;
     int err = find_key(c, keys, &fits);
     if (err && err != ERR_AUTH) {
         reply_error(s, c, 500, "no signature can be checked");

@@ -25,10 +25,12 @@ def build_packages(root):
     """`make deb` installs with tools/setup what dpkg-buildpackage then looks for."""
     setup = (root / "tools/setup").read_text()
     have = set(" ".join(re.findall(r'^(?:RUN|DEB)="(?:\$RUN)?(.*?)"', setup, re.M | re.S)).split())
+    want = fields((root / "debian/control").read_text(), "Build-Depends")
     # debhelper provides the one, and python3 is there wherever meson is.
-    for name in sorted(fields((root / "debian/control").read_text(), "Build-Depends") - have -
-                       {"debhelper-compat", "python3"}):
+    for name in sorted(want - have - {"debhelper-compat", "python3"}):
         yield f"{name}: in debian/control, but not in tools/setup"
+    for name in sorted(n for n in have - want if n.startswith("lib") and "-" in n):
+        yield f"{name}: in tools/setup, but not in debian/control"
 
 
 def installed(root):
@@ -45,7 +47,7 @@ def installed(root):
 def main():
     root = pathlib.Path(sys.argv[1])
     results = [("one version", list(versions(root))),
-               ("tools/setup has what debian/control needs", list(build_packages(root))),
+               ("debian/control and tools/setup build with the same libraries", list(build_packages(root))),
                ("every program and page is in a package", list(installed(root)))]
     print(f"1..{len(results)}")
     for n, (what, why) in enumerate(results, 1):
