@@ -10,6 +10,7 @@ struct tcp_pipe {
     struct tcp_pipe_count count;
     struct loop_task later;
     bool over;
+    bool has_begun;              /* what the two held has been counted */
     struct tcp_pipe_limit limit; /* `room` NULL: none */
     struct loop_timer *timer;    /* with a limit */
     uint64_t wait_ms[2];         /* not read before, `a` and `b`; 0: they may be */
@@ -160,11 +161,25 @@ static void drain(struct tcp_pipe *p)
     tcp_keep(from, all, sent);
 }
 
+/* What they held goes over first, and counts. Not known sooner: a pipe that is made inside
+ * `data` gets what that call leaves. */
+static void count_held(struct tcp_pipe *p)
+{
+    for (int i = 0; i < 2 && p->limit.room && !p->has_begun; i++) {
+        size_t held = i == 0 ? p->a->in_len : p->b->in_len;
+        if (held > 0) {
+            p->limit.took(i == 0, held, p->limit.ctx);
+        }
+    }
+    p->has_begun = true;
+}
+
 void tcp_pipe_event(struct tcp_pipe *p)
 {
     if (p->over) {
         return;
     }
+    count_held(p);
     if (!p->broken) {
         pass(p, p->a, p->b, &p->count.a_to_b);
         pass(p, p->b, p->a, &p->count.b_to_a);
@@ -226,12 +241,6 @@ int tcp_pipe_set_limit(struct tcp_pipe *p, const struct tcp_pipe_limit *limit)
         return err;
     }
     p->limit = *limit;
-    if (p->a->in_len > 0) { /* what they hold goes over first, and counts */
-        limit->took(true, p->a->in_len, limit->ctx);
-    }
-    if (p->b->in_len > 0) {
-        limit->took(false, p->b->in_len, limit->ctx);
-    }
     return OK;
 }
 
