@@ -161,15 +161,18 @@ static void check_descriptors(const struct edge_conf *e)
 {
     uint64_t have = io_raise_descriptors();
     const struct turn_config *s = &e->run.server;
-    /* Each client's connection, each relay with a port kept, both ends of each pipe, and a few
-     * of our own. */
+    bool has_web = e->run.web.tls.family || e->run.web.plain.family;
+    /* Each client's connection, each relay with a port kept, both ends of each pipe, those to
+     * the web server's too, and a few of our own. */
     uint64_t pipes = (uint64_t)s->max_allocations * s->max_connections;
     pipes = pipes < s->tcp.in_all ? pipes : s->tcp.in_all;
+    pipes += has_web ? e->run.web.max : 0;
     uint64_t want = e->run.max_connections + 2ull * s->max_allocations + 2 * pipes + 64;
     if (have < want) {
         LOG(&e->log, LOG_WARN, "few-descriptors", LOG_N("have", have), LOG_N("want", want),
-            LOG_S("hint", "raise the limit (ulimit -Hn, LimitNOFILE), or lower max-connections "
-                          "or max-allocations"));
+            LOG_S("hint",
+                  "raise the limit (ulimit -Hn, LimitNOFILE), or lower max-connections, "
+                  "max-allocations or max-web"));
     }
 }
 

@@ -66,6 +66,14 @@ def test_it_takes_the_descriptors_it_may_have(edge, hard):
             stack.enter_context(contextlib.closing(tc.Turn(server))).allocate()
 
 
+def test_it_wants_descriptors_for_the_web_server_too(edge):
+    def limit():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+    want = [edge(*more, preexec_fn=limit)[0].wait_event("few-descriptors")["want"]
+            for more in ([], ["--web-upstream-plain", f"{PEER}:80", "--max-web", "100"])]
+    assert want[1] - want[0] == 2 * 100
+
+
 def test_a_stream_that_is_no_stun_holds_no_descriptor(edge):
     program, server = edge("--max-connections", "4")
     before = descriptors(program)
