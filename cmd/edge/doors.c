@@ -165,17 +165,35 @@ static bool read_web(struct edge_conf *e, struct conf *c)
         return false;
     }
     w->says_client = conf_bool(c, "web-upstream-proxy-protocol");
+    if (w->says_client && !w->tls.family && !w->plain.family) {
+        conf_fail(c, "web-upstream-proxy-protocol", 0,
+                  "needs web-upstream or web-upstream-plain");
+        return false;
+    }
     w->max = (uint32_t)conf_number(c, "max-web");
     w->idle_s = (uint32_t)conf_number(c, "web-idle");
     return true;
 }
 
+/* Of another one no client would ask. */
+static bool is_host_name(const char *name)
+{
+    static const char in_names[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                   "0123456789-_.";
+    size_t len = strlen(name);
+    return len > 0 && len <= NAME_MAX_BYTES && strspn(name, in_names) == len &&
+           name[0] != '.' && name[len - 1] != '.';
+}
+
 static bool add_name(struct edge_conf *e, struct conf *c, const char *key, size_t n)
 {
     const char *name = conf_text(c, key, n);
-    size_t len = strlen(name);
-    if (len == 0 || len > NAME_MAX_BYTES || name[len - 1] == '.') {
-        conf_fail(c, key, n, "must be a host name without a dot at its end");
+    if (!is_host_name(name)) {
+        conf_fail(c, key, n, "must be a host name, without * and a dot at its end");
+        return false;
+    }
+    if (!e->run.tls) {
+        conf_fail(c, key, n, "needs tls-cert and tls-key");
         return false;
     }
     if (e->run.n_names == EDGE_NAMES_MAX) {
@@ -203,10 +221,6 @@ static bool read_names(struct edge_conf *e, struct conf *c)
     for (size_t i = 0; i < conf_sections(c, "realm"); i++) {
         struct conf *section = conf_section(c, "realm", i);
         for (size_t j = 0; j < conf_count(section, "sni"); j++) {
-            if (!e->run.tls) {
-                conf_fail(section, "sni", j, "needs tls-cert and tls-key");
-                return false;
-            }
             if (!add_name(e, section, "sni", j)) {
                 return false;
             }

@@ -545,6 +545,9 @@ def test_no_relay_is_a_way_to_the_web_server(edge, opened, web):
     ("web-upstream = 192.0.2.1:443\n", ["edge.conf:3: web-upstream: needs tls-cert"]),
     ("web-upstream-plain = 127.0.0.1:3478\n", ["edge.conf:3:", "listens itself"]),
     ("web-upstream-plain = 192.0.2.1:0\n", ["edge.conf:3:", "can be connected to"]),
+    ("web-upstream-proxy-protocol = on\n", ["edge.conf:3:", "needs web-upstream or"]),
+    ("tls-name = turn.test\n", ["edge.conf:3: tls-name: needs tls-cert"]),
+    ("tls-name = *.turn.test\n", ["edge.conf:3: tls-name: must be a host name"]),
     ("tls-name = turn.test.\n", ["edge.conf:3: tls-name:", "dot at its end"])])
 def test_mistakes_are_named(build, tmp_path, text, words):
     conf = tmp_path / "edge.conf"
