@@ -180,6 +180,13 @@ static void other_user(struct trial *t)
     }
 }
 
+static void other_user_allocates(struct trial *t)
+{
+    struct line *c = dial_server(t);
+    (void)allocate(t, c);
+    (void)expect(t, c, 437, REQ(ALLOCATE, .at = {udp_relay}, .as = &t->target->other));
+}
+
 const struct check checks_auth[] = {
     CHECK("turn.allocate.no-credentials", "RFC 8489 9.2.4",
           "A request without credentials gets 401 with REALM and NONCE.", VIA_BOTH, NEEDS_TURN,
@@ -226,5 +233,8 @@ const struct check checks_auth[] = {
     CHECK("auth.other-user", "RFC 8656 5",
           "Another user's request about an allocation gets 441.", VIA_BOTH, NEEDS_OTHER_USER,
           other_user),
+    CHECK("auth.other-user-allocates", "RFC 8656 7.2",
+          "Another user's Allocate on a 5-tuple that has an allocation gets 437.", VIA_BOTH,
+          NEEDS_OTHER_USER, other_user_allocates),
     {.id = NULL},
 };

@@ -81,12 +81,12 @@ static uint16_t check(const struct turn_server *s, const struct call *c, const c
     }
     if (r->transport == TURN_TCP) {
         code = check_tcp(c, why);
-    } else if (r->has_reservation && (r->even_port || r->family)) {
-        *why = "RESERVATION-TOKEN with EVEN-PORT or an address family";
-        code = 400;
     } else if (r->dont_fragment && !s->cfg.can_df) {
         *why = "DONT-FRAGMENT";
         code = 420;
+    } else if (r->has_reservation && (r->even_port || r->family)) {
+        *why = "RESERVATION-TOKEN with EVEN-PORT or an address family";
+        code = 400;
     }
     code = code ? code : check_families(s, r, why);
     return code ? code : move_check_allocate(s, r, why);

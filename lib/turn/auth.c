@@ -83,9 +83,11 @@ static void auth_passed(struct turn_server *s, struct call *c, const struct turn
         challenge(s, c, 438, "stale nonce");
         return;
     }
-    /* RFC 8656 5: who made the allocation, and nobody else, may use it. */
+    /* RFC 8656 5: who made the allocation, and nobody else, may use it. To an Allocate its
+     * 5-tuple is just taken (7.2, step 2). */
     if (c->alloc && !user_is(c->alloc->user, c)) {
-        reply_error(s, c, 441, "another user's allocation");
+        reply_error(s, c, c->req.op == TURN_OP_ALLOCATE ? 437 : 441,
+                    "another user's allocation");
         return;
     }
     if (c->alloc) {

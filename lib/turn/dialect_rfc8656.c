@@ -30,6 +30,14 @@ static uint32_t number_of(const struct stun_msg *m, enum stun_attr type, bool *h
     return v;
 }
 
+/* 0 stands for absent; a 0 that was sent becomes another number that is nobody's. */
+static uint8_t octet_of(const struct stun_msg *m, enum stun_attr type)
+{
+    bool has;
+    uint32_t v = number_of(m, type, &has);
+    return has && v == 0 ? UINT8_MAX : (uint8_t)v;
+}
+
 static struct slice text_of(const struct stun_msg *m, enum stun_attr type)
 {
     struct slice v;
@@ -61,8 +69,8 @@ static void read_attrs(struct turn_req *out)
     out->lifetime_s = number_of(m, STUN_LIFETIME, &out->has_lifetime);
     out->connection_id = number_of(m, STUN_CONNECTION_ID, &out->has_connection_id);
     out->channel = (uint16_t)number_of(m, STUN_CHANNEL_NUMBER, &has);
-    out->transport = (uint8_t)number_of(m, STUN_REQUESTED_TRANSPORT, &has);
-    out->family = (uint8_t)number_of(m, STUN_REQUESTED_ADDRESS_FAMILY, &has);
+    out->transport = octet_of(m, STUN_REQUESTED_TRANSPORT);
+    out->family = octet_of(m, STUN_REQUESTED_ADDRESS_FAMILY);
     out->has_ticket = stun_get_bytes(m, STUN_MOBILITY_TICKET, &out->ticket) == OK;
     out->also_family =
         (uint8_t)number_of(m, STUN_ADDITIONAL_ADDRESS_FAMILY, &out->has_also_family);
