@@ -54,6 +54,18 @@ static bool read_external(struct edge_conf *e, struct conf *c)
     return true;
 }
 
+/* The line that `listen[n]` is from: of the whole or of its realm's section. */
+static void fail_at_listen(const struct edge_conf *e, struct conf *c, size_t n)
+{
+    uint8_t realm = e->run.listen_realm[n];
+    size_t before = 0;
+    for (size_t i = 0; i < n; i++) {
+        before += e->run.listen_realm[i] == realm;
+    }
+    conf_fail(realm ? conf_section(c, "realm", realm - 1u) : c, "listen", before,
+              "port %u is one of relay-ports: not with relay-to-relay", e->run.listen[n].port);
+}
+
 /* A relay may be a peer by its port. Were a listener's among those, clients could connect to
  * the server through itself, again and again. */
 static bool listens_apart(const struct edge_conf *e, struct conf *c)
@@ -61,8 +73,7 @@ static bool listens_apart(const struct edge_conf *e, struct conf *c)
     for (size_t i = 0; i < e->run.n_listen; i++) {
         uint16_t port = e->run.listen[i].port;
         if (port >= e->run.relay_first && port <= e->run.relay_last) {
-            conf_fail(c, "listen", i, "port %u is one of relay-ports: not with relay-to-relay",
-                      port);
+            fail_at_listen(e, c, i);
             return false;
         }
     }

@@ -546,6 +546,8 @@ def test_no_relay_is_a_way_to_the_web_server(edge, opened, web):
     ("web-upstream-plain = 127.0.0.1:3478\n", ["edge.conf:3:", "listens itself"]),
     ("web-upstream-plain = 192.0.2.1:0\n", ["edge.conf:3:", "can be connected to"]),
     ("web-upstream-proxy-protocol = on\n", ["edge.conf:3:", "needs web-upstream or"]),
+    ("relay-to-relay = on\nrelay-ports = 4000-5000\n[realm.x]\nuser = a:b\nlisten = [::1]:1\n"
+     "listen = [::1]:4500\n", ["edge.conf:8: listen: port 4500"]),
     ("tls-name = turn.test\n", ["edge.conf:3: tls-name: needs tls-cert"]),
     ("tls-name = *.turn.test\n", ["edge.conf:3: tls-name: must be a host name"]),
     ("tls-name = turn.test.\n", ["edge.conf:3: tls-name:", "dot at its end"])])
