@@ -1,4 +1,5 @@
 /* An SQLite file of users, changed by hand: causeway-edge user, causeway-edge secret. */
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <sqlite3.h>
@@ -17,7 +18,8 @@
 #include "run/user_sqlite.h"
 
 enum {
-    WAIT_MS = 3000 /* while somebody else writes */
+    WAIT_MS = 3000,     /* while somebody else writes */
+    PEERS_WAIT_MS = 200 /* the same for the server, whose loop it holds */
 };
 
 struct user_file {
@@ -204,12 +206,14 @@ int user_file_peers(const char *path, bool denied,
     sqlite3_stmt *q = NULL;
     int got = sqlite3_open_v2(path, &db, SQLITE_OPEN_READONLY, NULL);
     if (got == SQLITE_OK) {
+        (void)sqlite3_busy_timeout(db, PEERS_WAIT_MS);
         got = sqlite3_prepare_v2(db,
                                  denied ? "SELECT realm, ip_range FROM denied_peer_ip"
                                         : "SELECT realm, ip_range FROM allowed_peer_ip",
                                  -1, &q, NULL);
     }
-    bool has_none = got == SQLITE_CANTOPEN || got == SQLITE_ERROR; /* no such file, no table */
+    bool has_none = (got == SQLITE_CANTOPEN && access(path, F_OK) && errno == ENOENT) ||
+                    got == SQLITE_ERROR; /* no such table */
     while (got == SQLITE_OK || got == SQLITE_ROW) {
         got = sqlite3_step(q);
         if (got == SQLITE_ROW) {

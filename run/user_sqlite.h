@@ -31,7 +31,8 @@ MUST_USE int user_file_del_secret(struct user_file *f, struct slice realm, struc
 MUST_USE int user_file_each(struct user_file *f, enum user_ask what, struct slice realm,
                             void (*fn)(struct slice value, void *ctx), void *ctx);
 /* Each row of coturn's tables denied_peer_ip, or else allowed_peer_ip, in the file at `path`, which
- * is only read. A file or table that is not there has no rows. ERR_SYSTEM: it cannot be read. */
+ * is only read. A file or table that is not there has no rows. ERR_SYSTEM: it cannot be read, or
+ * somebody keeps it locked. */
 MUST_USE int user_file_peers(const char *path, bool denied,
                              void (*fn)(struct slice realm, struct slice range, void *ctx),
                              void *ctx);

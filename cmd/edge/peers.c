@@ -147,16 +147,15 @@ bool peers_read_database(struct edge_conf *e, struct conf *c)
     t->is_allowed = true;
     err = err ? err : user_file_peers(e->userdb, false, take_row, t);
     err = t->err ? t->err : err;
-    err = err == ERR_SYSTEM ? OK : err; /* the server says so when it asks for a user */
     err = err ? err : add_set(&t->denied, p->deny, &p->n_deny);
     err = err ? err : add_set(&t->allowed, p->allow, &p->n_allow);
     free(t);
     if (err) {
-        conf_fail(c, "userdb", 0,
-                  err == ERR_LIMIT
-                      ? "denied_peer_ip and allowed_peer_ip: too many networks"
-                      : "denied_peer_ip or allowed_peer_ip: not an address, a CIDR "
-                        "or FIRST-LAST");
+        /* Without its rows who is denied would be a peer. */
+        conf_fail(c, "userdb", 0, "denied_peer_ip and allowed_peer_ip: %s",
+                  err == ERR_LIMIT    ? "too many networks"
+                  : err == ERR_SYSTEM ? "cannot be read, or somebody keeps the file locked"
+                                      : "not an address, a CIDR or FIRST-LAST");
     }
     return !err;
 }

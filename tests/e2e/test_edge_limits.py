@@ -254,6 +254,11 @@ def test_peers_of_coturns_tables(edge, opened, tmp_path):
                      "10.2.0.1": 403}
     db.execute("INSERT INTO denied_peer_ip VALUES ('TANDBERG', '1.1.1.0/24')")
     db.commit()
+    db.execute("BEGIN EXCLUSIVE")
+    program.process.send_signal(signal.SIGHUP)
+    program.wait_event("reload-failed")
+    assert control.permit("9.9.9.9") == 403  # what cannot be read now denies as before
+    db.rollback()
     db.close()
     program.process.send_signal(signal.SIGHUP)
     program.wait_event("reloaded")

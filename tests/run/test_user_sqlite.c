@@ -289,6 +289,39 @@ static void another_file_in_its_place_is_seen(void **state)
     assert_int_equal(access(b->path, F_OK), -1); /* the server makes no file */
 }
 
+static void count_row(struct slice realm, struct slice range, void *ctx)
+{
+    (void)realm;
+    assert_true(range.len > 0);
+    ++*(size_t *)ctx;
+}
+
+/* "No rows" would let everybody be a peer whom they deny. */
+static void denied_peers_that_cannot_be_read_are_not_none(void **state)
+{
+    struct bench *b = *state;
+    sqlite3 *db;
+    size_t n = 0;
+    assert_int_equal(user_file_peers(b->path, true, count_row, &n), OK);  /* no such table */
+    assert_int_equal(user_file_peers(b->other, true, count_row, &n), OK); /* no such file */
+    assert_int_equal(sqlite3_open(b->path, &db), SQLITE_OK);
+    assert_int_equal(
+        sqlite3_exec(db,
+                     "CREATE TABLE denied_peer_ip (realm varchar(127), ip_range varchar(256));"
+                     "INSERT INTO denied_peer_ip VALUES ('', '192.0.2.0/24')",
+                     NULL, NULL, NULL),
+        SQLITE_OK);
+    assert_int_equal(user_file_peers(b->path, true, count_row, &n), OK);
+    assert_int_equal(n, 1);
+    assert_int_equal(sqlite3_exec(db, "BEGIN EXCLUSIVE", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(user_file_peers(b->path, true, count_row, &n), ERR_SYSTEM);
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+    char within[64];
+    (void)snprintf(within, sizeof within, "%s/x", b->path); /* no folder: it cannot be opened */
+    assert_int_equal(user_file_peers(within, true, count_row, &n), ERR_SYSTEM);
+    assert_int_equal(n, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -300,6 +333,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(secrets_are_bounded, setup, teardown),
         cmocka_unit_test_setup_teardown(while_somebody_writes_questions_wait, setup, teardown),
         cmocka_unit_test_setup_teardown(another_file_in_its_place_is_seen, setup, teardown),
+        cmocka_unit_test_setup_teardown(denied_peers_that_cannot_be_read_are_not_none, setup,
+                                        teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
