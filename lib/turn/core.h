@@ -23,6 +23,8 @@ enum {
     TEXT_KEPT = 128,               /* bytes of realm and software */
     PARKED_MAX = 64,               /* requests that wait for a key */
     FRAME_KEPT = 2048,             /* bytes of such a request */
+    FLOW_SETS = 128,               /* users who have ended their last allocation ... */
+    FLOW_WAYS = 8,                 /* ... and how many of one set */
     REPLY_MAX = 2048,
     ICMP_OWED_MAX = 32,
     ANSWER_METHODS = 8, /* what is counted: reply.c has the tables */
@@ -61,6 +63,12 @@ struct number_key {
 
 struct flow { /* flow.c */
     struct bucket to_peer, to_client;
+};
+
+struct flow_kept { /* flow.c: of a user without allocations */
+    uint64_t who;  /* keyed hash of his digest */
+    uint64_t at_ms;
+    struct flow flow;
 };
 
 struct user { /* quota.c */
@@ -213,6 +221,7 @@ struct turn_server {
     struct turn_stats stats;
     struct rates answers_by_prefix, failures_by_prefix, connects_by_user;
     struct flow flow; /* of all */
+    struct flow_kept flows_kept[FLOW_SETS][FLOW_WAYS];
     uint64_t answers[ANSWER_METHODS][ANSWER_CODES];
     bool is_draining;
 };
@@ -308,6 +317,10 @@ void quota_count_failure(struct turn_server *s, const struct addr *client);
 /* flow.c */
 /* Takes a datagram's bytes out of what may be relayed now; false: it must not go out. */
 bool flow_pass(struct turn_server *s, struct alloc *a, bool is_to_peer, size_t n);
+/* Around the time that a user has no allocation: with the next one he goes on where he was, so
+ * that to end one and make another gives nothing back. */
+void flow_keep(struct turn_server *s, const struct user *u);
+void flow_resume(struct turn_server *s, struct user *u);
 
 /* path.c */
 struct path *path_of_conn(const struct turn_server *s, const struct turn_conn *c);

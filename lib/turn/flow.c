@@ -51,6 +51,39 @@ bool flow_pass(struct turn_server *s, struct alloc *a, bool is_to_peer, size_t n
     return true;
 }
 
+/* His place, or that of who has been away for longest. */
+static struct flow_kept *place_of(struct turn_server *s, uint64_t who)
+{
+    struct flow_kept *set = s->flows_kept[who % FLOW_SETS], *oldest = set;
+    for (size_t i = 0; i < FLOW_WAYS; i++) {
+        if (set[i].who == who) {
+            return &set[i];
+        }
+        oldest = set[i].at_ms < oldest->at_ms ? &set[i] : oldest;
+    }
+    return oldest;
+}
+
+static uint64_t who_is(const struct turn_server *s, const struct user *u)
+{
+    return siphash(s->tag_secret, slice_of(u->digest, sizeof u->digest));
+}
+
+void flow_keep(struct turn_server *s, const struct user *u)
+{
+    uint64_t who = who_is(s, u);
+    *place_of(s, who) = (struct flow_kept){.who = who, .at_ms = s->now_ms, .flow = u->flow};
+}
+
+void flow_resume(struct turn_server *s, struct user *u)
+{
+    uint64_t who = who_is(s, u);
+    const struct flow_kept *k = place_of(s, who);
+    if (k->who == who) {
+        u->flow = k->flow;
+    }
+}
+
 static size_t chunk_of(const struct bandwidth *w)
 {
     uint64_t n = w->bytes_per_s / CHUNK_SHARE;

@@ -29,6 +29,7 @@ struct user *user_take(struct turn_server *s, uint8_t realm, struct slice name, 
         }
         memcpy(u->name, name.p, name.len);
         u->name_len = name.len;
+        flow_resume(s, u);
         map_add(&s->user_by_name, &u->by_name);
     }
     if (u->n_allocs >= s->cfg.max_per_user) {
@@ -49,6 +50,7 @@ bool user_take_more(const struct turn_server *s, struct user *u)
 void user_give(struct turn_server *s, struct user *u)
 {
     if (--u->n_allocs == 0) {
+        flow_keep(s, u);
         map_remove(&s->user_by_name, &u->by_name);
         pool_give(&s->users, u);
     }

@@ -450,7 +450,6 @@ void model_settle(struct model *m)
 {
     check_unasked(m);
     model_check_numbers(m);
-    model_forget_users(m);
     model_untouch(m);
     /* So that each of many allocations costs as much as each of few. */
     if (++m->n_settled % (m->n_slots / 2) == 0) {

@@ -349,4 +349,3 @@ void model_failed(struct model *m, const struct turn_conn *c);
 bool model_may_try(struct model *m, const struct turn_conn *c);
 /* Is there bandwidth for a datagram of `n` bytes? Then it is used. */
 bool model_flows(struct model *m, struct m_alloc *a, bool is_to_peer, size_t n);
-void model_forget_users(struct model *m); /* those who have nothing any more */

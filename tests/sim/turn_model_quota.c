@@ -93,16 +93,3 @@ bool model_flows(struct model *m, struct m_alloc *a, bool is_to_peer, size_t n)
     m->count[COUNT_HELD_BACK] += !fits;
     return fits;
 }
-
-void model_forget_users(struct model *m)
-{
-    bool is_there[MODEL_USERS] = {false};
-    for (size_t i = 0; i < m->n_reserves; i++) {
-        is_there[m->reserves[i].user] = true;
-    }
-    for (size_t i = 0; i < MODEL_USERS; i++) {
-        if (!is_there[i] && model_sums_of(m, (uint8_t)i).allocs == 0) {
-            memset(m->user_meter[i], 0, sizeof m->user_meter[i]);
-        }
-    }
-}

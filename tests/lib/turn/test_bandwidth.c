@@ -227,6 +227,26 @@ static void it_is_shared_by_those_whose_it_is(void **state)
     check_shared(slow_all, true, true);
 }
 
+/* To end an allocation and make another gives the user nothing back. */
+static void what_a_user_has_used_outlives_his_allocations(void **state)
+{
+    (void)state;
+    struct set *t = begin(slow_user);
+    struct turn_conn other = bench_udp("192.0.2.9:3");
+    for (int i = 0; i < 3; i++) {
+        assert_true(to_peer(t, &t->c, 1000));
+    }
+    assert_int_equal(bench_refresh(&t->b, &t->c, 0), 0);
+    assert_int_equal(allocate_as(t, &t->c, &t->b.key), 0);
+    assert_false(to_peer(t, &t->c, 1000));
+    assert_int_equal(allocate_as(t, &other, &t->b.other_key), 0);
+    assert_true(to_peer(t, &other, 1000));
+    t->b.now_ms += 1000;
+    assert_true(to_peer(t, &t->c, 1000));
+    assert_false(to_peer(t, &t->c, 1000));
+    end(t);
+}
+
 /* Streams and datagrams of a user share; a stream asks before it reads. */
 static void streams_wait_for_room(void **state)
 {
@@ -274,6 +294,7 @@ int main(void)
         cmocka_unit_test(no_span_has_more_than_it_may),
         cmocka_unit_test(datagrams_beyond_it_are_dropped_and_counted),
         cmocka_unit_test(it_is_shared_by_those_whose_it_is),
+        cmocka_unit_test(what_a_user_has_used_outlives_his_allocations),
         cmocka_unit_test(streams_wait_for_room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
