@@ -44,7 +44,8 @@ struct check_group {
     const struct check *checks; /* ends with a NULL id */
 };
 
-extern const struct check checks_stun[], checks_stream[], checks_auth[], checks_alloc[],
+extern const struct check checks_stun[], checks_stream[], checks_auth[], checks_sha256[],
+    checks_alloc[],
     checks_refresh[], checks_perm[], checks_data[], checks_channel[], checks_tcp_alloc[],
     checks_tcp_connect[], checks_tcp_data[], checks_forbidden[], checks_dual[], checks_mobility[], checks_header[];
 extern const struct check_group check_groups[]; /* ends with a NULL title */

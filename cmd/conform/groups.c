@@ -5,6 +5,7 @@ const struct check_group check_groups[] = {
     {"STUN (RFC 8489)",                 checks_stun},
     {"STUN over TCP (RFC 8489)",                                 checks_stream},
     {"Credentials (RFC 8489)",checks_auth},
+    {"SHA-256 and hashed names (RFC 8489)", checks_sha256},
     {"Allocate (RFC 8656)",          checks_alloc},
     {"Dual allocations (RFC 8656)", checks_dual},
     {"Refresh (RFC 8656)",                                 checks_refresh},

@@ -1,6 +1,7 @@
 /* What the checks' scripts are written in. */
 #include "cmd/conform/talk.h"
 
+#include "lib/stun/integrity.h"
 #include "lib/stun/stream.h"
 
 #include "cmd/conform/words.h"
@@ -46,14 +47,20 @@ struct line *peer_listen(struct trial *t)
                       : opened(t, dial_listen(t->dial, &t->target->peer), "a peer's socket");
 }
 
-void key_of(struct trial *t, const struct line *c, const struct account *as,
-            struct stun_key *key)
+void key_made_of(struct trial *t, const struct line *c, const struct account *as,
+                 enum stun_algorithm algorithm, struct stun_key *key)
 {
     as = as ? as : &t->target->user;
     struct slice realm = slice_of(c->realm.b, c->realm.len);
-    if (stun_key_long_term(key, as->name, realm, as->password)) {
-        fail(t, "cannot make the key: libcrypto refuses MD5");
+    if (stun_key_made(key, algorithm, as->name, realm, as->password)) {
+        fail(t, "cannot make the key: libcrypto refuses MD5 or SHA-256");
     }
+}
+
+void key_of(struct trial *t, const struct line *c, const struct account *as,
+            struct stun_key *key)
+{
+    key_made_of(t, c, as, STUN_ALGORITHM_MD5, key);
 }
 
 static void put_attr(struct stun_writer *s, const struct req_attr *a)
@@ -115,9 +122,46 @@ static bool lacks_family(const struct trial *t, const struct req *q)
     return lacks;
 }
 
+/* The HMAC counts its own attribute, so a shorter one is another (RFC 8489 14.6). */
+static void put_cut(struct stun_writer *s, const struct stun_key *key, size_t len)
+{
+    uint8_t mac[32];
+    size_t mac_len, end = s->w.len + 4 + len;
+    struct slice text = wr_done(&s->w);
+    if (!s->w.err && stun_integrity(s->wire, key, text, end, mac, &mac_len)) {
+        s->w.err = ERR_UNSUPPORTED;
+    }
+    stun_put_bytes(s, STUN_MESSAGE_INTEGRITY_SHA256, slice_of(mac, len));
+}
+
+static void put_signature(struct stun_writer *s, struct trial *t, const struct line *c,
+                          const struct req *q)
+{
+    struct stun_key sha1, sha256;
+    key_made_of(t, c, q->as, q->sign == SIGN_SHA1 ? STUN_ALGORITHM_MD5 : STUN_ALGORITHM_SHA256,
+                &sha256);
+    sha1 = sha256;
+    sha1.hash = STUN_SHA1;
+    switch (q->sign) {
+    case SIGN_SHA1: stun_put_integrity(s, &sha1); break;
+    case SIGN_SHA256: stun_put_integrity(s, &sha256); break;
+    case SIGN_SHA1_SHA256:
+        stun_put_integrity(s, &sha1);
+        stun_put_integrity(s, &sha256);
+        break;
+    case SIGN_SHA256_SHA1:
+        stun_put_integrity(s, &sha256);
+        stun_put_integrity(s, &sha1);
+        break;
+    case SIGN_SHA256_CUT_16: put_cut(s, &sha256, 16); break;
+    }
+    if (q->bad_integrity && !s->w.err) {
+        s->w.buf[s->w.len - 1] ^= 1;
+    }
+}
+
 static void put_all(struct stun_writer *s, struct trial *t, struct line *c, const struct req *q)
 {
-    struct stun_key key = {.len = 0};
     if (is_signed(q)) {
         put_credentials(s, t, c, q);
     }
@@ -128,11 +172,7 @@ static void put_all(struct stun_writer *s, struct trial *t, struct line *c, cons
         put_attr(s, &q->at[i]);
     }
     if (is_signed(q)) {
-        key_of(t, c, q->as, &key);
-        stun_put_integrity(s, &key);
-        if (q->bad_integrity && !s->w.err) {
-            s->w.buf[s->w.len - 1] ^= 1;
-        }
+        put_signature(s, t, c, q);
     }
     for (size_t i = 0; i < 2 && q->after[i].is_set; i++) {
         put_attr(s, &q->after[i]);

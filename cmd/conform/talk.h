@@ -15,6 +15,14 @@ enum omit {
     OMIT_CREDENTIALS = 8 /* those three and MESSAGE-INTEGRITY */
 };
 
+enum sign {
+    SIGN_SHA1,
+    SIGN_SHA256,       /* MESSAGE-INTEGRITY-SHA256, its key made with SHA-256 */
+    SIGN_SHA1_SHA256,  /* both, of one key: MESSAGE-INTEGRITY first */
+    SIGN_SHA256_SHA1,  /* or last, which is no more than an attribute behind the signature */
+    SIGN_SHA256_CUT_16 /* the first 16 bytes of it */
+};
+
 struct req_attr {
     bool is_set;
     uint16_t code; /* 0: `type` says */
@@ -49,11 +57,12 @@ struct req {
     enum stun_class cls;               /* STUN_REQUEST unless said */
     struct req_attr at[REQ_ATTRS_MAX]; /* those that are set, in order */
     struct req_attr after[2];          /* behind MESSAGE-INTEGRITY */
-    unsigned omit;                     /* enum omit */
-    const struct account *as;          /* NULL: the user of the run */
-    struct slice nonce;                /* unless empty: instead of the server's */
-    bool bad_fingerprint, bad_integrity;
-    uint32_t patience_ms; /* 0: the usual */
+    enum sign sign;
+    unsigned omit;                       /* enum omit */
+    const struct account *as;            /* NULL: the user of the run */
+    struct slice nonce;                  /* unless empty: instead of the server's */
+    bool bad_fingerprint, bad_integrity; /* the last one, where there are two */
+    uint32_t patience_ms;                /* 0: the usual */
 };
 /* ask(t, c, REQ(ALLOCATE, .at = {NUM(REQUESTED_TRANSPORT, 17)})) */
 #define REQ(...) (&(struct req){.method = STUN_##__VA_ARGS__})
@@ -87,6 +96,9 @@ struct slice bytes_in(struct trial *t, const struct stun_msg *m, enum stun_attr 
 const struct stun_msg *challenge(struct trial *t, struct line *c);
 void key_of(struct trial *t, const struct line *c, const struct account *as,
             struct stun_key *key);
+/* The same made with `algorithm`, not with MD5. */
+void key_made_of(struct trial *t, const struct line *c, const struct account *as,
+                 enum stun_algorithm algorithm, struct stun_key *key);
 
 const struct stun_msg *indication(struct trial *t, struct line *c, uint16_t method);
 struct slice channel_data(struct trial *t, struct line *c, uint16_t channel);

@@ -20,6 +20,8 @@ EDGE = "127.0.0.2"
 # What needs mobility to be on.
 MOVES = {f"turn.mobility.{x}" for x in (
     "ticket", "not-empty", "moves", "same-path", "forged", "ended", "other-user")}
+# What needs --userhash.
+HASHES = {f"auth.userhash.{x}" for x in ("success", "unknown", "and-username")}
 ACCOUNTS = ["--user", "turn:secret", "--other-user", "other:secret2"]
 
 
@@ -65,10 +67,10 @@ def test_edge_passes_all(conform, edge):
     assert outcomes(by_id, "fail") == {}
     # Half-closed relays are no skip here, nor is any feature.
     assert {k[0] for k in outcomes(by_id, "skip")} == {
-        "turn.channel.range-rfc5766", *MOVES,
+        "turn.channel.range-rfc5766", *MOVES, *HASHES,
         "turn.dual.refresh-one", "turn.dual.refresh-both",  # it has IPv4 only
         "turn.permission.loopback", "turn.channel.loopback", "tcp.connect.loopback"}
-    assert report["passed"] > 180
+    assert report["passed"] > 210
 
 
 def test_edge_over_ip6(conform, edge):
@@ -105,6 +107,17 @@ def test_edge_with_mobility(conform, edge):
     report, by_id = conform(server, "--only", "turn.mobility.*")
     assert report["failed"] == 0 and report["passed"] == 2 * len(MOVES)
     assert {k[0] for k in outcomes(by_id, "skip")} == {"turn.mobility.forbidden"}
+
+
+def test_edge_with_hashed_names(conform, edge):
+    report, by_id = conform(edge("--userhash", "--password-algorithms", "both"), "--only", "auth.*")
+    assert report["failed"] == report["skipped"] == 0
+    assert HASHES <= {k[0] for k in outcomes(by_id, "pass")}
+
+
+def test_edge_without_sha256(conform, edge):
+    _, by_id = conform(edge("--password-algorithms", "md5"), "--only", "auth.sha256.*")
+    assert by_id and {c["outcome"] for c in by_id.values()} == {"skip"}
 
 
 def listens(server):
