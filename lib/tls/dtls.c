@@ -17,6 +17,9 @@ enum {
     OUT_FIRST = 2048,
     RETRY_MS = 1000, /* RFC 6347 4.2.4.1: then twice as long, and so on */
     RETRY_MAX_MS = 60000,
+    /* A client's without certificates. OpenSSL takes memory for up to ten messages as soon as
+     * they are announced; below what one record may hold this changes nothing. */
+    MESSAGE_MAX = 16384,
     NEVER_US = 2000000000 /* half an hour: handshakes end before */
 };
 
@@ -234,6 +237,9 @@ int dtls_accept(struct dtls **out, struct tls_context *c, uint64_t now_ms, struc
     int mode = SSL_get_verify_mode(d->ssl);
     bool required = mode & SSL_VERIFY_FAIL_IF_NO_PEER_CERT;
     SSL_set_verify(d->ssl, required ? mode : SSL_VERIFY_NONE, NULL);
+    if (!required) {
+        SSL_set_max_cert_list(d->ssl, MESSAGE_MAX);
+    }
     SSL_set_accept_state(d->ssl);
     d->in = slice_of(hello.p, first_len < hello.len ? first_len : hello.len);
     /* Begins at the second ClientHello, as if this end had sent its HelloVerifyRequest. */

@@ -485,6 +485,41 @@ static void handshakes_are_repeated_and_then_given_up(void **state)
     assert_int_equal(dtls_server_stats(b->s).associations, 0);
 }
 
+/* One byte of a message that is announced as `whole` long, before its turn. */
+static void says_part(struct bench *b, const char *addr, uint16_t message_seq, size_t whole)
+{
+    enum {
+        CLIENT_KEY_EXCHANGE = 16
+    };
+    struct addr who = at(addr);
+    uint8_t part[26];
+    struct wr w = wr_over(part, sizeof part);
+    wr_u8(&w, 22);
+    wr_u16(&w, 0xfefd);
+    wr_u64(&w, message_seq);
+    wr_u16(&w, 12 + 1);
+    wr_u8(&w, CLIENT_KEY_EXCHANGE);
+    wr_uint(&w, whole, 3);
+    wr_u16(&w, message_seq);
+    wr_uint(&w, 0, 3);
+    wr_uint(&w, 1, 3);
+    wr_u8(&w, 0);
+    assert_int_equal(w.err, OK);
+    from(b, &who, wr_done(&w));
+}
+
+/* Who announces much would get the memory for it, ten times over, and need not send it. */
+static void a_message_has_its_limit(void **state)
+{
+    struct bench *b = *state;
+    half_connected(b, "192.0.2.1:5000");
+    says_part(b, "192.0.2.1:5000", 4, 4000);
+    assert_int_equal(b->end.n, 0);
+    says_part(b, "192.0.2.1:5000", 5, 20000);
+    assert_int_equal(b->end.n, 1);
+    assert_false(b->end.has_begun);
+}
+
 static void one_address_has_its_share(void **state)
 {
     struct bench *b = *state;
@@ -615,6 +650,7 @@ int main(void)
         T(a_hello_that_comes_twice_changes_nothing),
         T(ends_are_told_and_answered),
         T(handshakes_are_repeated_and_then_given_up),
+        T(a_message_has_its_limit),
         T(one_address_has_its_share),
         T(there_is_a_most_in_all),
         T(without_a_certificate_nobody_begins),
