@@ -119,11 +119,13 @@ static void clear_error(const struct udp *u)
 static void ready(int events, void *ctx)
 {
     struct udp *u = ctx;
-    if (events & LOOP_ERROR) {
+    if ((events & LOOP_ERROR) && u->failed) {
+        read_errors(u);
+    }
+    /* With an error left behind, which may be that of the next in the queue, nothing could be
+     * received. */
+    if ((events & LOOP_ERROR) && !u->dead) {
         clear_error(u);
-        if (u->failed) {
-            read_errors(u);
-        }
     }
     /* One at a time costs less while they come one at a time. */
     if (u->dead || !receive(u, 1)) {

@@ -302,6 +302,42 @@ static void many_errors_come_by_and_by_and_data_between(void **state)
     udp_close(b);
 }
 
+struct stubborn { /* sends again for each error, to one who does not listen */
+    struct seen seen;
+    struct addr nobody[2];
+};
+
+static void on_failed_again(struct udp *u, const struct udp_error *e, void *ctx)
+{
+    struct stubborn *s = ctx;
+    bool is_first = addr_eq(&e->to, &s->nobody[0]);
+    udp_send(u, &s->nobody[is_first], NULL, slice_str("x"), dgram_of(slice_str("")));
+    if (++s->seen.n_errors == s->seen.stop_at_error) {
+        loop_stop(s->seen.loop);
+    }
+}
+
+static void errors_without_end_do_not_keep_data_waiting(void **state)
+{
+    const struct udp_options opt = {.failed = on_failed_again};
+    struct stubborn sa = {
+        .seen.stop_at_error = 200,
+        .nobody = {closed_port(*state, "127.0.0.3"), closed_port(*state, "127.0.0.4")}
+    };
+    struct seen sb = {0};
+    struct udp *a = open_with(*state, "127.0.0.1", &opt, &sa.seen);
+    struct udp *b = open_at(*state, "127.0.0.1", &sb);
+    struct addr to = udp_addr(a);
+    for (int i = 0; i < 40; i++) {
+        udp_send(a, &sa.nobody[i % 2], NULL, slice_str("x"), dgram_of(slice_str("")));
+    }
+    udp_send(b, &to, NULL, slice_str("x"), dgram_of(slice_str("y")));
+    io_test_run(*state);
+    assert_int_equal(sa.seen.n, 1);
+    udp_close(a);
+    udp_close(b);
+}
+
 static void closing_when_told_of_an_error_is_fine(void **state)
 {
     const struct udp_options opt = {.failed = on_failed};
@@ -345,6 +381,7 @@ int main(void)
         IO_TEST(who_does_not_ask_is_told_nothing_of_headers),
         IO_TEST(an_unreachable_port_is_told),
         IO_TEST(many_errors_come_by_and_by_and_data_between),
+        IO_TEST(errors_without_end_do_not_keep_data_waiting),
         IO_TEST(closing_when_told_of_an_error_is_fine),
         IO_TEST(the_buffer_is_what_was_asked_or_what_there_is),
     };
