@@ -87,7 +87,7 @@ struct ports { /* which of the relays' ports are taken, as far as we know */
 };
 
 enum {
-    REFUSALS_MAX = 64 /* reasons are literals of the core: it has fewer */
+    REFUSALS_MAX = 128 /* reasons are literals, some 80 of the core and ours */
 };
 
 struct turn_run {
