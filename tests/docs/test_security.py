@@ -12,8 +12,8 @@ SOURCES = [p for top in ("lib", "io", "run", "cmd") for p in (ROOT / top).rglob(
 # Rows there must be, whatever they say.
 WANTED = """CVE-2020-26262 CVE-2026-27624 CVE-2026-73212 6c13608c 570 CVE-2020-3482 CVE-2018-4058
 CVE-2018-4059 CVE-2018-4056 GHSA-v8hj-2xx7-xmp5 CVE-2020-6061 CVE-2020-6062 CVE-2020-4067
-CVE-2026-104074 CVE-2025-69217 GHSA-4g7c-p5wg-j4hp ab762f33 e72930f5 a97f1924 3c5b2615 4adbd82e
-GHSA-5x2p-4vqj-f6m4 1999 sngrep turn-to-self reflection""".split()
+CVE-2026-43994 CVE-2026-104074 CVE-2025-69217 GHSA-4g7c-p5wg-j4hp
+ab762f33 e72930f5 a97f1924 3c5b2615 4adbd82e GHSA-5x2p-4vqj-f6m4 1999 sngrep turn-to-self reflection""".split()
 
 
 def code_of(path):

@@ -75,6 +75,24 @@ static void nothing_else_opens(void **state)
     assert_int_equal(oauth_token_open(&back, &k, name, sealed), OK);
 }
 
+/* The length says what it likes, also less than there is: only one is a nonce's. */
+static void cve_2026_43994_no_nonce_of_another_length_is_read(void **state)
+{
+    (void)state;
+    struct oauth_key k = key_of(32);
+    struct oauth_token back;
+    uint8_t token[OAUTH_TOKEN_MAX] = {0};
+    for (size_t n = 0; n <= UINT16_MAX; n++) {
+        token[0] = (uint8_t)(n >> 8);
+        token[1] = (uint8_t)n;
+        struct slice whole = exact(token, sizeof token);
+        int err = oauth_token_open(&back, &k, slice_str("turn.example"), whole);
+        assert_true(n == 12 ? err != OK : err == ERR_MALFORMED);
+        assert_int_equal(back.mac_key.len, 0);
+        exact_free(whole);
+    }
+}
+
 /* Sealed with the right key, and yet no token: whoever seals may make mistakes. */
 static void what_was_sealed_is_checked_too(void **state)
 {
@@ -209,6 +227,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tokens_go_round),
         cmocka_unit_test(nothing_else_opens),
+        cmocka_unit_test(cve_2026_43994_no_nonce_of_another_length_is_read),
         cmocka_unit_test(what_was_sealed_is_checked_too),
         cmocka_unit_test(a_token_is_good_for_its_time),
         cmocka_unit_test(keys_are_read_from_text_and_rows),
