@@ -1,6 +1,7 @@
 """RFC 7635 and RFC 8489's SHA-256 against causeway-edge: with tokens that coturn's turnutils_oauth
 makes, and a client that signs by itself."""
 import base64
+import contextlib
 import hashlib
 import hmac
 import os
@@ -14,6 +15,7 @@ import time
 import pytest
 
 from conftest import need
+from test_edge_users import Postgres
 from turn_client import (ALLOCATE, COOKIE, FINGERPRINT, LIFETIME, NONCE, REALM, REFRESH, TCP,
                          TRANSPORT, USERNAME, Turn, attr)
 
@@ -46,17 +48,17 @@ def token(key=KEY, name=NAME, made_s=None, lifetime_s=600, alg="A256GCM"):
     return base64.b64decode(max(re.findall(r"[A-Za-z0-9+/=]{80,}", out), key=len))
 
 
-def bearer(server):
-    t = Turn(server, "north", "")
+def bearer(server, kid="north"):
+    t = Turn(server, kid, "")
     first = t.ask(ALLOCATE, WANT, signed=False)
     assert first.code == 401 and first.attrs[THIRD_PARTY] == NAME.encode()
     t.realm, t.nonce, t.key = first.attrs[REALM], first.attrs[NONCE], MAC_KEY
     return t
 
 
-def show(server, shown):
+def show(server, shown, kid="north"):
     """The code of the answer to an Allocate with this token."""
-    t = bearer(server)
+    t = bearer(server, kid)
     code = t.ask(ALLOCATE, WANT, (ACCESS_TOKEN, shown)).code
     t.close()
     return code
@@ -100,6 +102,21 @@ def test_their_key_from_coturns_table(edge, tmp_path):
                                     primary key (kid));
             INSERT INTO oauth_key (kid, ikm_key, as_rs_alg) VALUES ('north', '{KEY}', 'A256GCM');""")
     check_tokens(edge("--third-party-auth", NAME, "--userdb", str(db)))
+
+
+def test_their_key_from_postgresql(edge):
+    with contextlib.closing(Postgres()) as db:
+        db.sql(f"""INSERT INTO oauth_key (kid, ikm_key, as_rs_alg, realm) VALUES
+                   ('north', '{KEY}', 'A256GCM', 'TANDBERG'),
+                   ('other', '{KEY}', 'A256GCM', 'elsewhere');
+                   INSERT INTO oauth_key (kid, ikm_key, timestamp, lifetime) VALUES
+                   ('old', '{KEY}', 1500000000, 60)""")
+        server = edge("--third-party-auth", NAME, "--postgres", db.conninfo)
+        check_tokens(server)
+        for kid in ("other", "old", "none", "' OR '1'='1"):
+            assert show(server, token(), kid) == 401
+        db.sql("UPDATE oauth_key SET realm = NULL WHERE kid = 'other'")
+        assert show(server, token(), "other") == 0
 
 
 class Modern(Turn):

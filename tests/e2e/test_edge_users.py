@@ -224,7 +224,11 @@ class Postgres:
         CREATE TABLE turnusers_lt (realm varchar(127) default '', name varchar(512),
                                    hmackey char(128), PRIMARY KEY (realm, name));
         CREATE TABLE turn_secret (realm varchar(127) default '', value varchar(256),
-                                  PRIMARY KEY (realm, value));"""
+                                  PRIMARY KEY (realm, value));
+        CREATE TABLE oauth_key (kid varchar(128), ikm_key varchar(256),
+                                timestamp bigint default 0, lifetime integer default 0,
+                                as_rs_alg varchar(64) default '', realm varchar(127),
+                                PRIMARY KEY (kid));"""
 
     def __init__(self):
         found = sorted(glob.glob("/usr/lib/postgresql/*/bin/initdb"))
