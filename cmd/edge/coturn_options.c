@@ -60,12 +60,15 @@ const struct coturn_option coturn_options[] = {
      "the same; at most 8, of 8 bytes at least"},
     {"rest-api-separator", VALUE, COTURN_REFUSED, NULL, "it is always the colon"},
     {"no-auth-pings", FLAG, COTURN_SAFE, NULL, "databases are asked when somebody comes"},
-    {"no-dynamic-ip-list", FLAG, COTURN_SAFE, NULL,
-     "peers are allowed and denied by this file alone"},
+    {"no-dynamic-ip-list", FLAG, COTURN_INSTEAD, NULL,
+     "allowed_peer_ip and denied_peer_ip of an SQLite file count at the start and at a reload: "
+     "empty the tables"},
     {"no-dynamic-realms", FLAG, COTURN_SAFE, NULL, "realms are not chosen by ORIGIN"},
     {"check-origin-consistency", FLAG, COTURN_SAFE, NULL, "ORIGIN decides nothing"},
-    {"oauth", FLAG, COTURN_REFUSED, NULL, "RFC 7635 is not there yet"},
-    {"server-name", VALUE, COTURN_REFUSED, NULL, "RFC 7635 is not there yet"},
+    {"oauth", FLAG, COTURN_TAKEN, "third-party-auth",
+     "for server-name, or else the realm; keys come from the table oauth_key of SQLite or "
+     "PostgreSQL, or from oauth-key"},
+    {"server-name", VALUE, COTURN_TAKEN, "third-party-auth", "with oauth"},
     {"secure-stun", FLAG, COTURN_REFUSED, NULL,
      "Binding needs no password, as clients expect; a stranger gets max-answers of them a "
      "second"},

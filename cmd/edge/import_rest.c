@@ -23,11 +23,12 @@ enum {
     LOCAL_MAX = 1024
 };
 
-/* Can it stand in the file as it is? A semicolon behind a blank begins a comment there. */
+/* Can it stand in the file as it is? A semicolon behind a blank begins a comment there, and a
+ * value has a blank before it. */
 static bool is_plain(const char *text)
 {
     size_t len = strlen(text);
-    return len > 0 && !strchr(" \t", text[0]) && !strchr(" \t", text[len - 1]) &&
+    return len > 0 && !strchr(" \t;", text[0]) && !strchr(" \t", text[len - 1]) &&
            !strstr(text, " ;") && !strstr(text, "\t;");
 }
 
@@ -105,9 +106,10 @@ static bool put_secrets(struct import *m)
                         "rand -hex 32, and tell the web service",
                         SECRET_MIN, CREDENTIAL_SECRET_MAX);
         } else if (!is_plain(l->value)) {
-            import_note(m, l, COTURN_INSTEAD,
-                        "left out: a semicolon behind a blank begins a comment in this file. "
-                        "Put it into the database: causeway-edge secret add");
+            import_note(
+                m, l, COTURN_INSTEAD,
+                "left out: a semicolon at its start or behind a blank begins a comment. "
+                "Put it into the database: causeway-edge secret add");
         } else if (n == USER_VALUES_MAX) {
             import_note(m, l, COTURN_INSTEAD, "left out: at most %d secrets", USER_VALUES_MAX);
         } else {
@@ -212,7 +214,8 @@ static const char *put_realm(struct import *m)
 /* Without a database in the file coturn has one all the same. */
 static void put_default_database(struct import *m, bool any)
 {
-    bool asks = coturn_flag(&m->in, "lt-cred-mech") || coturn_last(&m->in, "use-auth-secret");
+    bool asks = coturn_flag(&m->in, "lt-cred-mech") || coturn_last(&m->in, "use-auth-secret") ||
+                coturn_flag(&m->in, "oauth");
     if (any) {
         if (!last_database(m)) {
             import_comment(m, "coturn's default database, should there be users in it:");
@@ -227,6 +230,21 @@ static void put_default_database(struct import *m, bool any)
                     "nobody is named who may have relays; coturn would give them to anybody, "
                     "or to nobody. Add users: causeway-edge user add NAME -c FILE");
         import_put(m, "userdb", OWN_USERS);
+    }
+}
+
+/* RFC 7635. */
+static void put_tokens(struct import *m, const char *realm)
+{
+    const char *name = coturn_value(&m->in, "server-name", realm);
+    if (!coturn_flag(&m->in, "oauth")) {
+        return;
+    }
+    if (is_plain(name) && strlen(name) <= NAME_MAX_BYTES) {
+        import_put(m, "third-party-auth", "%s", name);
+    } else {
+        import_note(m, coturn_last(&m->in, "server-name"), COTURN_INSTEAD,
+                    "left out: a name of at most 128 bytes, no comment");
     }
 }
 
@@ -245,6 +263,7 @@ void import_users(struct import *m)
     any = put_users(m, realm, has_secret) || any;
     any = put_database(m) || any;
     put_default_database(m, any);
+    put_tokens(m, realm);
 }
 
 static const struct conf_option *option_of(const char *key)

@@ -145,6 +145,16 @@ def safety(edge):
          "allowed-peer-ip=0.0.0.0-255.255.255.255\n", None),
         ("a secret that is too short", "realm=r\nlistening-ip=192.0.2.1\n"
          "static-auth-secret=north\n", {"secret": []}),
+        ("a secret that would be a comment", "realm=r\nlistening-ip=192.0.2.1\n"
+         "static-auth-secret=;longenough\n", {"secret": []}),
+        ("a realm that would be a comment", "realm=;r\nlistening-ip=192.0.2.1\nuser=a:b\n",
+         {"realm": ["causeway"]}),
+        ("tokens", "realm=r\nlistening-ip=192.0.2.1\noauth\nuserdb=/a\n",
+         {"third-party-auth": ["r"], "userdb": ["/a"]}),
+        ("tokens for a name", "realm=r\nlistening-ip=192.0.2.1\noauth\nserver-name=turn.example\n",
+         {"third-party-auth": ["turn.example"], "userdb": ["/var/lib/turn/turndb"]}),
+        ("tokens switched off", "realm=r\nlistening-ip=192.0.2.1\nserver-name=x\nuser=a:b\n",
+         {"third-party-auth": []}),
         ("coturn's own database", "realm=r\nlistening-ip=192.0.2.1\nlt-cred-mech\n",
          {"userdb": ["/var/lib/turn/turndb"]}),
         ("the last database", "realm=r\nlistening-ip=192.0.2.1\nuserdb=/a\n"
