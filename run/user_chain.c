@@ -224,10 +224,13 @@ static void take_key(struct user_chain *c, struct lookup *l, struct slice hex)
 static void take_keys(struct user_chain *c, struct lookup *l, const struct user_answer *a)
 {
     const struct key_cache_who who = who_of(l);
+    if (l->by_hash && (a->name.len == 0 || a->name.len > sizeof l->keys.name)) {
+        return; /* of a name that is too long, which has no user without the hash either */
+    }
     for (size_t i = 0; i < a->n; i++) {
         take_key(c, l, a->value[i]);
     }
-    if (l->by_hash && a->name.len <= sizeof l->keys.name) {
+    if (l->by_hash) {
         memcpy(l->keys.name, a->name.p, a->name.len);
         l->keys.name_len = a->name.len;
     }

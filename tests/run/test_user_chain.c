@@ -319,6 +319,30 @@ static void tokens_are_opened_with_the_stores_key(void **state)
     teardown(&p);
 }
 
+/* Whose keys they are is part of the answer: without it all such users would be one. */
+static void who_is_found_by_a_hash_has_a_name(void **state)
+{
+    struct bench *b = *state;
+    static const uint8_t hash[32] = {1};
+    const struct turn_ask ask = {
+        .ticket = 7, .realm = slice_str("TANDBERG"), .userhash = slice_of(hash, sizeof hash)};
+    struct user_answer a = {.value = {slice_str("0123456789abcdef0123456789abcdef")},
+                            .n = 1,
+                            .name = slice_str("alice")};
+    user_chain_find(b->chain, &ask);
+    assert_int_equal(b->a.what[0], USER_ASK_BY_HASH);
+    b->a.base.answer(b->a.id[0], &a, b->a.base.ctx);
+    assert_int_equal(b->keys.n, 1);
+    assert_true(slice_eq(slice_of(b->keys.name, b->keys.name_len), a.name));
+    b->b.at_once = "";
+    a.name = slice_of(NULL, 0);
+    user_chain_find(b->chain, &ask);
+    b->a.base.answer(b->a.id[1], &a, b->a.base.ctx);
+    assert_int_equal(b->n_answers, 2);
+    assert_true(b->is_known);
+    assert_int_equal(b->keys.n, 0);
+}
+
 static void strangers_are_remembered_too(void **state)
 {
     struct bench *b = *state;
@@ -473,6 +497,7 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(realms_have_their_own_users, setup, teardown),
         cmocka_unit_test_setup_teardown(both_keys_of_a_user_are_given, setup, teardown),
+        cmocka_unit_test_setup_teardown(who_is_found_by_a_hash_has_a_name, setup, teardown),
         cmocka_unit_test_setup_teardown(strangers_are_remembered_too, setup, teardown),
         cmocka_unit_test_setup_teardown(trouble_is_no_answer_and_not_remembered, setup,
                                         teardown),
