@@ -34,11 +34,25 @@ static const char *const edge_args[] = {
     /* Ctrl-C must not wait for shares, and the two edges see one file system. */
     "--drain-limit", "0", "--control", "off", NULL};
 
-static const char *const skype_edge_args[] = {
-    "--listen", NET_SKYPE ":3478", "--realm", "contoso.example", "--user", RELAY_USER,
-    "--relay-address", NET_SKYPE, "--relay-ports", "53000-53999", "--peer-allow", NET_EDGE,
-    /* Its clients go out through it: that is what a Skype Edge is for. */
-    "--tcp-connect", "--log", "json", "--drain-limit", "0", "--control", "off", NULL};
+static const char *const skype_edge_args[] = {"--listen",
+                                              NET_SKYPE ":3478",
+                                              "--realm",
+                                              "contoso.example",
+                                              "--user",
+                                              RELAY_USER,
+                                              "--relay-address",
+                                              NET_SKYPE,
+                                              "--relay-ports",
+                                              "53000-53999",
+                                              "--peer-allow",
+                                              NET_EDGE,
+                                              "--log",
+                                              "json",
+                                              "--drain-limit",
+                                              "0",
+                                              "--control",
+                                              "off",
+                                              NULL};
 
 static const char *const meet_args[] = {"--sip",
                                         "tcp:" NET_MEET_SIP ":5060",

@@ -235,7 +235,7 @@ void import_relays(struct import *m)
     put_ports(m);
     import_comment(m, "RFC 6062's Connect, as in coturn: clients may open TCP connections to "
                       "peers.");
-    import_put(m, "tcp-connect", coturn_flag(&m->in, "no-tcp-relay") ? "off" : "on");
+    import_put(m, "tcp-connect", coturn_flag(&m->in, "no-tcp-relay") ? "off" : "any");
 }
 
 /* The ranges of all lines of this name. */

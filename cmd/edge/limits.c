@@ -18,7 +18,9 @@ static void read_tcp(struct turn_tcp_quota *q, const struct conf *c)
     q->per_user = number(c, "max-peers-per-user");
     q->unbound_per_user = number(c, "max-unbound-per-user");
     q->connects_per_s = number(c, "max-connects");
-    q->is_passive = !conf_bool(c, "tcp-connect");
+    static const enum turn_connect connects[] = {TURN_CONNECT_NAMED, TURN_CONNECT_ANY,
+                                                 TURN_CONNECT_NONE};
+    q->connect = connects[conf_choice(c, "tcp-connect")];
 }
 
 enum {

@@ -68,6 +68,12 @@ const char *turn_policy_refuses(const struct turn_policy *p, const struct addr *
     return NULL;
 }
 
+bool turn_policy_names(const struct turn_policy *p, const struct addr *peer)
+{
+    return in_nets(p->allow, p->n_allow, peer) || in_nets(p->accept, p->n_accept, peer) ||
+           is_relay(p, peer);
+}
+
 bool turn_policy_accepts(const struct turn_policy *p, const struct addr *peer)
 {
     return in_nets(p->accept, p->n_accept, peer);

@@ -27,5 +27,8 @@ struct turn_policy {
  * then `deny`; then `allow`;
  * then everything special. */
 const char *turn_policy_refuses(const struct turn_policy *p, const struct addr *peer);
+/* Is `peer`, which is not refused, one that `allow` or `accept` names, or a relay of ours that may
+ * be a peer? Others are peers because they are public. */
+bool turn_policy_names(const struct turn_policy *p, const struct addr *peer);
 /* May `peer`, which is not refused, connect to a TCP relay without a permission? */
 bool turn_policy_accepts(const struct turn_policy *p, const struct addr *peer);

@@ -30,12 +30,18 @@ enum turn_transport {
     TURN_TCP = 6
 };
 
+enum turn_connect { /* to whom clients may Connect, of those who may be peers */
+    TURN_CONNECT_ANY,
+    TURN_CONNECT_NAMED, /* whom the policy names */
+    TURN_CONNECT_NONE   /* peers come to them */
+};
+
 struct turn_tcp_quota { /* of peers' TCP connections, beside an allocation's own; 0: any number
                          */
     uint32_t in_all;    /* 0: as many as all allocations may have */
     uint32_t per_user, unbound_per_user;
     uint32_t connects_per_s; /* Connect requests of one user */
-    bool is_passive;         /* clients may not Connect: peers come to them */
+    enum turn_connect connect;
 };
 
 enum turn_bandwidth { /* whose it is; each for both directions by themselves */

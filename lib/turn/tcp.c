@@ -105,7 +105,7 @@ static uint16_t check(struct turn_server *s, const struct call *c, const char **
         return 400;
     }
     *why = "Connect is switched off"; /* RFC 6062 5.2: forbidden by policy */
-    if (s->cfg.tcp.is_passive) {
+    if (s->cfg.tcp.connect == TURN_CONNECT_NONE) {
         return 403;
     }
     *why = "connected to this peer already";
@@ -118,7 +118,15 @@ static uint16_t check(struct turn_server *s, const struct call *c, const char **
         return 486;
     }
     *why = peer_refused(s, c->alloc, &c->req.peer, &code);
-    *why = *why ? *why : quota_refuses_peer(s, c->alloc, &code);
+    if (*why) {
+        return code;
+    }
+    *why = "Connect to an address that is not named";
+    if (s->cfg.tcp.connect == TURN_CONNECT_NAMED &&
+        !turn_policy_names(s->cfg.policy, &c->req.peer)) {
+        return 403;
+    }
+    *why = quota_refuses_peer(s, c->alloc, &code);
     return *why ? code : 0;
 }
 

@@ -51,7 +51,7 @@ def conform(build):
 @pytest.fixture
 def edge(programs):
     def start(*args, host=EDGE):
-        p = programs("edge", "--tcp-connect", "--listen", f"{host}:0", "--realm", "TANDBERG",
+        p = programs("edge", "--listen", f"{host}:0", "--realm", "TANDBERG",
                      "--user",
                      "turn:secret", "--user", "other:secret2", "--log", "json", *args)
         return p.wait_event("listening")["addr"]

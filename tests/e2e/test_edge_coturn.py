@@ -84,7 +84,7 @@ def edge(programs, net, cert):
     p = programs("edge", "--listen", f"{EDGE4}:{PORT}", "--listen", f"[{EDGE6}]:{PORT}",
                  "--relay-address", EDGE4, "--relay-address", EDGE6, "--realm", "TANDBERG",
                  "--user", "turn:secret", "--secret", "rest-secret", "--peer-allow", "127.0.0.0/8",
-                 "--peer-allow", "fd00::/8", "--relay-to-relay", "--mobility", "--tcp-connect",
+                 "--peer-allow", "fd00::/8", "--relay-to-relay", "--mobility",
                  "--log", "json",
                  "--tls-cert", cert[0], "--tls-key", cert[1], preexec_fn=net.join)
     p.wait_event("ready")

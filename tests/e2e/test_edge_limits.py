@@ -39,8 +39,16 @@ def listener_of(opened):
     return s
 
 
-def test_connect_is_off_unless_asked_for(edge, opened):
+def test_connect_reaches_only_who_is_named(edge, opened):
     program, server = edge()
+    control = opened(tc.Turn(server))
+    control.allocate()
+    assert control.connect_to("8.8.8.8", 80).code == 403
+    program.wait_event("deny", why="Connect to an address that is not named")
+
+
+def test_connect_can_be_switched_off(edge, opened):
+    program, server = edge("--tcp-connect", "off")
     control, listener = opened(tc.Turn(server)), listener_of(opened)
     relay = control.allocate()
     assert control.connect_to(*listener.getsockname()).code == 403
@@ -53,7 +61,7 @@ def test_connect_is_off_unless_asked_for(edge, opened):
 
 
 def test_a_scan_of_ports_is_slowed_down(edge, opened):
-    _, server = edge("--tcp-connect", "--max-connects", "3")
+    _, server = edge("--max-connects", "3")
     control = opened(tc.Turn(server))
     control.allocate()
     codes = [control.connect_to("127.9.9.9", port).code for port in range(1, 30)]

@@ -31,7 +31,7 @@ def edge(programs, net, tmp_path):
     p = programs("edge", "--listen", f"{EDGE4}:{PORT}", "--listen", f"[{EDGE6}]:{PORT}",
                  "--relay-address", EDGE4, "--relay-address", EDGE6, "--realm", "TANDBERG",
                  "--user", "turn:secret", "--peer-allow", "127.0.0.0/8", "--peer-allow",
-                 "fd00::/8", "--relay-to-relay", "--tcp-connect", "--mobility", "--log", "json",
+                 "fd00::/8", "--relay-to-relay", "--mobility", "--log", "json",
                  "--control", tmp_path / "control", preexec_fn=net.join)
     p.wait_event("ready")
     p.control = tmp_path / "control"

@@ -27,7 +27,7 @@ def cert(tmp_path_factory):
 def edge(programs, cert):
     """start(*options): the edge's address; the certificate is `cert`."""
     def start(*more, cert=cert):
-        p = programs("edge", "--tcp-connect", "--listen", f"{EDGE}:0", "--realm", "TANDBERG",
+        p = programs("edge", "--listen", f"{EDGE}:0", "--realm", "TANDBERG",
                      "--user",
                      "turn:secret", "--peer-allow", "127.0.0.0/8", "--log", "json",
                      "--tls-cert", cert[0], "--tls-key", cert[1], *more)

@@ -20,7 +20,7 @@ def edge(programs):
     """start(*options): the edge's address, with loopback peers allowed."""
     def start(*more, allow="127.0.0.0/8"):
         allowed = ["--peer-allow", allow] if allow else []
-        p = programs("edge", "--tcp-connect", "--listen", f"{EDGE}:0", "--realm", "TANDBERG",
+        p = programs("edge", "--listen", f"{EDGE}:0", "--realm", "TANDBERG",
                      "--user",
                      "turn:secret", "--user", "other:secret2", "--log", "json", *allowed, *more)
         start.program = p
@@ -252,7 +252,7 @@ def test_own_listener_is_refused_whatever_is_allowed(edge, opened):
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "127.0.0.1", "127.9.9.9"])
 def test_a_wildcard_listener_is_no_peer_at_any_address(programs, opened, host):
-    p = programs("edge", "--tcp-connect", "--listen", "0.0.0.0:0", "--relay-address", EDGE,
+    p = programs("edge", "--listen", "0.0.0.0:0", "--relay-address", EDGE,
                  "--realm", "TANDBERG",
                  "--user", "turn:secret", "--peer-allow", "0.0.0.0/0", "--log", "json")
     port = int(p.wait_event("listening")["addr"].rsplit(":", 1)[1])
@@ -314,7 +314,7 @@ def test_check_names_file_line_and_key(build, tmp_path, text, words):
 
 
 def test_a_relay_address_that_is_not_ours_is_named_at_the_start(programs):
-    p = programs("edge", "--tcp-connect", "--listen", f"{EDGE}:0", "--user", "a:b",
+    p = programs("edge", "--listen", f"{EDGE}:0", "--user", "a:b",
                  "--relay-address",
                  "203.0.113.9", "--log", "json")
     assert p.wait() == 1

@@ -333,8 +333,11 @@ static void judge_connect(struct model *m, const struct frame *f, struct m_alloc
 {
     const struct ask_facts *q = &f->facts;
     bool is_new = a && a->is_open && a->transport == TURN_TCP && q->n_peers > 0 &&
-                  !m->cfg.tcp.is_passive && !model_has_link(a, &q->peer[0]);
-    bool may = is_new && model_may_connect(m, q->user) && may_reach(m, a, &q->peer[0]);
+                  m->cfg.tcp.connect != TURN_CONNECT_NONE && !model_has_link(a, &q->peer[0]);
+    bool is_named = is_new && (m->cfg.tcp.connect == TURN_CONNECT_ANY ||
+                               m->peer_may_come(&q->peer[0], m->is_strict));
+    bool may =
+        is_new && model_may_connect(m, q->user) && may_reach(m, a, &q->peer[0]) && is_named;
     struct m_link *l = may ? model_new_link(m, a, &q->peer[0]) : NULL;
     if (!l) {
         deny(m, f);

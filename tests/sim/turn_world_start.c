@@ -116,7 +116,9 @@ static struct turn_config make_config(struct world *w)
                                       .per_user = pick_limit(w, 50, 8),
                                       .unbound_per_user = pick_limit(w, 50, 4),
                                       .connects_per_s = pick_limit(w, 50, 3),
-                                      .is_passive = world_chance(w, 5)};
+                                      .connect = world_chance(w, 5)   ? TURN_CONNECT_NONE
+                                                 : world_chance(w, 3) ? TURN_CONNECT_NAMED
+                                                                      : TURN_CONNECT_ANY};
     cfg.max_failures_per_s = pick_limit(w, 40, 4);
     for (size_t i = 0; i < TURN_BANDWIDTHS; i++) {
         cfg.bandwidth[i].bytes_per_s = pick_limit(w, 25, 3);

@@ -63,7 +63,7 @@ static void elsewhere(struct turn_config *cfg)
 
 static void passive(struct turn_config *cfg)
 {
-    cfg->tcp.is_passive = true;
+    cfg->tcp.connect = TURN_CONNECT_NONE;
 }
 
 static void one_connection(struct turn_config *cfg)

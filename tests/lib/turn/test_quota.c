@@ -169,7 +169,7 @@ static void a_user_s_connects_in_a_second_have_a_limit(void **state)
 
 static void tune_passive(struct turn_config *cfg)
 {
-    cfg->tcp.is_passive = true;
+    cfg->tcp.connect = TURN_CONNECT_NONE;
     cfg->tcp_accept_any = true;
 }
 
@@ -181,6 +181,33 @@ static void connect_can_be_switched_off(void **state)
     assert_int_equal(connect_on(b, 1, "8.8.8.8:80"), 403);
     assert_null(bench_did(b, TURN_DO_TCP_CONNECT, 0));
     assert_true(accept_on(b, relay, 1) != 0); /* peers may come */
+    end(b);
+}
+
+static const struct turn_policy naming = {
+    .allow = {{{.family = ADDR_IP4, .ip = {10, 1}}, 16}},
+    .n_allow = 1,
+    .accept = {{{.family = ADDR_IP4, .ip = {9, 9}}, 16}},
+    .n_accept = 1,
+};
+
+static void tune_named(struct turn_config *cfg)
+{
+    cfg->tcp.connect = TURN_CONNECT_NAMED;
+    cfg->policy = &naming;
+}
+
+static void connect_reaches_those_that_are_named(void **state)
+{
+    (void)state;
+    struct bench *b = begin(tune_named);
+    (void)relay_on(b, 1);
+    assert_int_equal(connect_on(b, 1, "8.8.8.8:80"), 403);
+    assert_string_equal(last_deny(b), "Connect to an address that is not named");
+    assert_null(bench_did(b, TURN_DO_TCP_CONNECT, 0));
+    assert_int_equal(connect_on(b, 1, "10.1.2.3:80"), 1);
+    assert_int_equal(connect_on(b, 1, "9.9.9.9:80"), 1);
+    assert_int_equal(connect_on(b, 1, "10.2.2.3:80"), 403);
     end(b);
 }
 
@@ -232,6 +259,7 @@ int main(void)
         cmocka_unit_test(all_users_together_have_a_limit),
         cmocka_unit_test(a_user_s_connects_in_a_second_have_a_limit),
         cmocka_unit_test(connect_can_be_switched_off),
+        cmocka_unit_test(connect_reaches_those_that_are_named),
         cmocka_unit_test(wrong_passwords_end_the_answers_for_a_second),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
