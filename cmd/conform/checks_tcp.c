@@ -109,6 +109,15 @@ static void connect_no_peer(struct trial *t)
     (void)expect(t, c, 400, REQ(CONNECT));
 }
 
+static void connect_misfit_peer(struct trial *t)
+{
+    static const uint8_t of_no_family[] = {0, 7, 0, 1, 1, 2, 3, 4};
+    struct line *c = dial_server(t);
+    (void)allocate_tcp(t, c);
+    struct slice peer = slice_of(of_no_family, sizeof of_no_family);
+    (void)expect(t, c, 400, REQ(CONNECT, .at = {RAW(0x0012, peer)}));
+}
+
 static void attempt(struct trial *t)
 {
     struct line *c = dial_server(t);
@@ -219,6 +228,9 @@ const struct check checks_tcp_connect[] = {
           connect_no_allocation),
     CHECK("tcp.connect.no-peer", "RFC 6062 5.2", "Connect without XOR-PEER-ADDRESS gets 400.",
           VIA_TCP, NEEDS_USER, connect_no_peer),
+    CHECK("tcp.connect.misfit-peer", "RFC 6062 5.2",
+          "Connect with an XOR-PEER-ADDRESS of no known family gets 400.", VIA_TCP, NEEDS_USER,
+          connect_misfit_peer),
     CHECK("tcp.attempt.permitted", "RFC 6062 5.3",
           "A permitted peer's connection comes as ConnectionAttempt with its address.", VIA_TCP,
           NEEDS_USER, attempt),

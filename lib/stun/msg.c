@@ -134,6 +134,7 @@ static void take_attr(struct stun_msg *m, const struct stun_at *at)
 static int parse_attr(struct stun_msg *m, struct rd *r)
 {
     struct stun_at at = {.code = rd_u16(r)};
+    bool is_misfit = false;
     size_t len = rd_u16(r);
     at.value = rd_take(r, len);
     (void)rd_take(r, (4 - len % 4) % 4);
@@ -142,11 +143,13 @@ static int parse_attr(struct stun_msg *m, struct rd *r)
     }
     at.type = (uint16_t)type_of(m->wire, at.code);
     if (at.type != STUN_UNKNOWN && !size_ok(&m->wire->attrs[at.type], at.value)) {
-        return ERR_MALFORMED;
+        at.type = STUN_UNKNOWN;
+        is_misfit = true;
     }
     if (m->n_attrs == STUN_ATTRS_MAX) {
         return ERR_LIMIT;
     }
+    m->has_misfit |= is_misfit;
     take_attr(m, &at);
     return OK;
 }
@@ -177,10 +180,11 @@ int stun_parse(struct stun_msg *m, struct slice datagram, const struct stun_wire
     while (rd_left(&r) > 0) {
         int err = parse_attr(m, &r);
         if (err) {
+            m->has_misfit = false;
             return err;
         }
     }
-    return OK;
+    return m->has_misfit ? ERR_MALFORMED : OK;
 }
 
 static const struct stun_at *find(const struct stun_msg *m, enum stun_attr type, size_t nth)

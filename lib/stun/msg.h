@@ -128,6 +128,7 @@ struct stun_msg {
                          of them when there is none: the rest is not looked at */
     uint16_t integrity,
         integrity_sha256; /* places in `at` that count, counted from 1; 0: none */
+    bool has_misfit; /* a known attribute's value has a wrong size; it counts as unknown */
     struct stun_at at[STUN_ATTRS_MAX];
 };
 
@@ -136,7 +137,8 @@ struct stun_msg {
 bool stun_looks_like(struct slice head);
 
 /* Checks header, lengths, padding and every known attribute's size.
- * ERR_SHORT, ERR_MALFORMED, or ERR_LIMIT when there are more than STUN_ATTRS_MAX. */
+ * ERR_SHORT, ERR_MALFORMED, or ERR_LIMIT when there are more than STUN_ATTRS_MAX.
+ * ERR_MALFORMED with has_misfit: nothing else is wrong, and `m` can be used to answer it. */
 MUST_USE int stun_parse(struct stun_msg *m, struct slice datagram,
                         const struct stun_wire *wire);
 

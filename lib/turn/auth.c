@@ -96,7 +96,7 @@ static void auth_passed(struct turn_server *s, struct call *c, const struct turn
         c->alloc->ends_ms = keys->ends_ms;
     }
     if (c->code) {
-        reply_error(s, c, c->code, "unknown attribute");
+        reply_error(s, c, c->code, c->code == 400 ? "misfit attribute" : "unknown attribute");
         return;
     }
     call_run(s, c);

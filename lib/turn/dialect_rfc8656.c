@@ -91,10 +91,11 @@ static uint16_t read_on(struct turn_req *out, struct slice frame, const struct s
         return channel_data_parse(frame, &out->channel, &out->data) ? 1 : 0;
     }
     *out = (struct turn_req){0};
-    if (stun_parse(&out->msg, frame, wire)) {
+    const struct stun_msg *m = &out->msg;
+    int err = stun_parse(&out->msg, frame, wire);
+    if (err && !(m->has_misfit && m->cls == STUN_REQUEST)) {
         return 1;
     }
-    const struct stun_msg *m = &out->msg;
     if (has_fingerprint(m) && !stun_fingerprint_ok(m)) {
         return 1;
     }
@@ -104,7 +105,8 @@ static uint16_t read_on(struct turn_req *out, struct slice frame, const struct s
     if (m->n_unknown > 0 && m->cls != STUN_REQUEST) {
         out->op = TURN_OP_IGNORE;
     }
-    return m->n_unknown > 0 ? 420 : 0;
+    /* RFC 8489 14.8: malformed; RFC 6062 5.2 and RFC 8656 10.2 say so of addresses. */
+    return m->has_misfit ? 400 : m->n_unknown > 0 ? 420 : 0;
 }
 
 static uint16_t read_frame(struct turn_req *out, struct slice frame)

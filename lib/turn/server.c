@@ -167,7 +167,7 @@ void timer_set(struct turn_server *s, struct timer *t, enum timer_kind kind, uin
 static void binding(struct turn_server *s, const struct call *c)
 {
     if (c->code) {
-        reply_error(s, c, c->code, "unknown attribute");
+        reply_error(s, c, c->code, c->code == 400 ? "misfit attribute" : "unknown attribute");
         return;
     }
     struct nat_answer nat = {.reply = {.mapped = c->conn->client}};

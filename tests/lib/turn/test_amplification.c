@@ -20,6 +20,7 @@ static const char *doc_path; /* of the program's arguments: cmocka's tests take 
 
 enum { /* how a request is signed */
     BARE,
+    MISFIT,  /* not at all; an attribute has a wrong size */
     PRINTED, /* with FINGERPRINT */
     NO_NONCE,
     WRONG_REALM,
@@ -43,6 +44,7 @@ static const struct row {
     {"Binding over IPv6",                      STUN_BINDING,           BARE,           "[2001:db8::7]:1", 0,  false},
     {"Binding, 1 unknown attribute",           STUN_BINDING,           BARE,           NULL,              1,  false},
     {"Binding, 20 unknown attributes",         STUN_BINDING,           BARE,           NULL,              20, false},
+    {"Binding, an attribute of a wrong size",  STUN_BINDING,           MISFIT,         NULL,              0,  false},
     {"Allocate",                               STUN_ALLOCATE,          BARE,           NULL,              0,  true },
     {"Allocate with nothing in it",            STUN_ALLOCATE,          BARE,           NULL,              0,  false},
     {"Allocate with FINGERPRINT",              STUN_ALLOCATE,          PRINTED,        NULL,              0,  true },
@@ -86,6 +88,9 @@ static struct slice write_request(struct bench *b, const struct row *r, uint8_t 
     }
     for (uint32_t i = 0; i < r->n_unknown; i++) {
         wr_u32(&w.w, 0x7a000000 + (i << 16)); /* must be understood, and is not; empty */
+    }
+    if (r->how == MISFIT) {
+        wr_u32(&w.w, 0x000c0000); /* an empty CHANNEL-NUMBER */
     }
     if (r->how > PRINTED) {
         sign(b, &w, r->how);

@@ -326,6 +326,7 @@ enum fault {
     WRONG_PASSWORD,
     OLD_NONCE,
     UNKNOWN,
+    MISFIT,
     OTHER_USER,
     FAULTS
 };
@@ -334,12 +335,15 @@ static int ask_with(struct bench *b, const struct turn_conn *c, enum stun_method
                     enum fault fault)
 {
     static const uint8_t unknown[] = {0x7f, 0xf1, 0, 0};
+    static const uint8_t misfit[] = {0x00, 0x12, 0, 8, 0, 7, 0, 1, 1, 2, 3, 4}; /* family 7 */
     struct stun_key wrong = b->key;
     struct ask a;
     wrong.b[0] ^= 1;
     ask_begin(b, &a, method);
     if (fault == UNKNOWN) {
         wr_bytes(&a.w.w, slice_of(unknown, sizeof unknown));
+    } else if (fault == MISFIT) {
+        wr_bytes(&a.w.w, slice_of(misfit, sizeof misfit));
     } else if (fault == OLD_NONCE) {
         b->unix_s += 3601;
     } else if (fault == NO_NAME) {
@@ -357,7 +361,7 @@ static int ask_with(struct bench *b, const struct turn_conn *c, enum stun_method
  * told that the 5-tuple is taken (RFC 8656 7.2, step 2), as its own user is. */
 static void every_method_wants_its_credentials(void **state)
 {
-    static const int codes[FAULTS] = {401, 400, 401, 438, 420, 441};
+    static const int codes[FAULTS] = {401, 400, 401, 438, 420, 400, 441};
     static const enum scene scenes[] = {UDP_RELAY, TCP_RELAY};
     (void)state;
     for (size_t i = 0; i < sizeof methods / sizeof *methods * FAULTS * 2; i++) {
