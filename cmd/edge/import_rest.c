@@ -75,6 +75,7 @@ static const char *put_user(struct import *m, const struct coturn_line *l, const
     import_comment(m, "The key: this password cannot stand in a file of this form.");
     import_put(m, key, "%s:0x%s", name, hex);
     secret_wipe(&made, sizeof made);
+    secret_wipe(hex, sizeof hex);
     return NULL;
 }
 

@@ -111,6 +111,26 @@ static int make_keys(struct edge_user *u, struct slice realm, struct slice passw
     return err ? err : stun_key_made(&u->key[1], STUN_ALGORITHM_SHA256, name, realm, password);
 }
 
+/* For one more; the table doubles whenever it is full. No realloc: it would leave keys behind.
+ */
+static bool make_room(struct edge_conf *e)
+{
+    size_t n = e->n_users;
+    if (n & (n - 1)) {
+        return true;
+    }
+    struct edge_user *more = calloc(n > 0 ? 2 * n : 1, sizeof *more);
+    if (more && n > 0) {
+        memcpy(more, e->users, n * sizeof *more);
+        secret_wipe(e->users, n * sizeof *e->users);
+    }
+    if (more) {
+        free(e->users);
+        e->users = more;
+    }
+    return more != NULL;
+}
+
 /* NULL, or what is wrong with this user. */
 static const char *add(struct edge_conf *e, uint8_t realm, struct slice name,
                        struct slice password)
@@ -124,11 +144,9 @@ static const char *add(struct edge_conf *e, uint8_t realm, struct slice name,
     if (e->n_users == USERS_MAX) {
         return "too many users";
     }
-    struct edge_user *more = realloc(e->users, (e->n_users + 1) * sizeof *more);
-    if (!more) {
+    if (!make_room(e)) {
         return "out of memory";
     }
-    e->users = more;
     struct edge_user *u = &e->users[e->n_users];
     *u = (struct edge_user){.realm = realm, .name = malloc(name.len), .name_len = name.len};
     if (!u->name) {
