@@ -64,6 +64,27 @@ def test_the_turn_server_dies_after_the_call(meet, programs):
     m.wait_event("relay-control-closed")
 
 
+def relays(body):
+    return set(re.findall(r"(?m)^a=candidate:\S+ \d \S+ \d+ (\S+) \d+ typ relay", body))
+
+
+def test_a_full_turn_server_sends_it_to_another(meet, programs):
+    def edge(host, *more):
+        p = programs("edge", "--listen", f"{host}:0", "--realm", "r", "--user", "turn:secret",
+                     "--relay-address", host, "--log", "json", *more)
+        return p.wait_event("listening")["addr"]
+
+    second = edge("127.0.0.3")
+    first = edge("127.0.0.2", "--max-allocations", "1", "--alternate-server", second)
+    options = ("--allow-unencrypted-media", "--turn", first, "--turn-user", "turn:secret")
+    one, other = meet(*options), meet(*options)
+    status, _, body = one.caller.invite("demo", offer())
+    assert status == 200 and relays(body) == {"127.0.0.2"}
+    status, _, body = other.caller.invite("demo", offer())
+    assert status == 200 and relays(body) == {"127.0.0.3"}
+    assert spaces(one)["demo"]["state"] == "connecting"  # who was there first stays
+
+
 @pytest.mark.parametrize("called", ["demo", "DEMO", "d%65mo", "%44emo"])
 def test_a_space_is_found_however_its_uri_is_spelt(meet, called):
     m = meet("--allow-unencrypted-media", "--domain", "Meet.EXAMPLE")
