@@ -3,9 +3,11 @@ import contextlib
 import os
 import random
 import re
+import select
 import socket
 import ssl
 import struct
+import subprocess
 
 import pytest
 
@@ -144,6 +146,83 @@ def test_a_handshake_cut_or_changed_anywhere(edge, cert):
             with socket.create_connection(server, TIMEOUT_S) as s:
                 s.sendall(data)
     assert answers(server, tls=tls)
+
+
+class Association:
+    """`openssl s_client`: what is written in one go is one record's."""
+
+    def __init__(self, server):
+        self.p = subprocess.Popen(
+            ["openssl", "s_client", "-dtls1_2", "-quiet", "-connect", f"{server[0]}:{server[1]}"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0)
+
+    def answers(self):
+        """Asked again, as over UDP: s_client may have read the question together with what was
+        before it, and so sent both as one."""
+        ask = struct.pack(">HHI", tc.BINDING, 0, tc.COOKIE) + os.urandom(12)
+
+        def once():
+            self.p.stdin.write(ask)
+            while select.select([self.p.stdout], [], [], 0.1)[0]:
+                got = os.read(self.p.stdout.fileno(), 65536)
+                assert got, "the association has ended"
+                if ask[8:] in got:
+                    return True
+            return False
+        return wait_until("an answer over DTLS", once)
+
+    def send(self, data):
+        self.p.stdin.write(data)
+        return self.answers()
+
+    def close(self):
+        self.p.kill()
+        self.p.communicate()
+
+
+def test_messages_inside_dtls(edge):
+    rng = random.Random(5)
+    program, server = edge
+    with contextlib.closing(Association(server)) as client:
+        assert client.answers()
+        for _ in range(80):
+            assert client.send(improper(rng) or b"\0")
+        m = proper(rng) + tc.attr(tc.USERNAME, b"turn")
+        for n in range(1, len(m), 5):
+            assert client.send(m[:n])
+    assert answers_udp(server) and answers(server)
+    assert program.process.poll() is None
+
+
+def record(rng):
+    """DTLS as far as its header says."""
+    body = rng.randbytes(rng.choice([0, 1, 12, 25, rng.randrange(1300)]))
+    if body and rng.randrange(2):  # a piece of a handshake's message, of any length and place
+        body = bytes([rng.choice([1, 2, 3, 11, 16, 20, rng.randrange(256)])]) + body[1:]
+    n = rng.choice([len(body), len(body), 0, 0xFFFF, rng.randrange(65536)])
+    head = bytes([rng.choice([20, 21, 22, 22, 22, 23, 24, 25])]) + rng.choice(
+        [b"\xfe\xfd", b"\xfe\xff", b"\xfe\xfc", rng.randbytes(2)])
+    epoch = rng.choice([0, 0, 1, rng.randrange(65536)])
+    return head + struct.pack(">HHIH", epoch, 0, rng.randrange(1 << 32), n) + body
+
+
+def test_datagrams_that_begin_as_dtls(edge):
+    rng = random.Random(6)
+    program, server = edge
+    with contextlib.closing(Association(server)) as client, \
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        assert client.answers()
+        s.connect(server)
+        for n in range(6000):
+            s.send(b"".join(record(rng) for _ in range(rng.choice([1, 1, 1, 3])))[:1450])
+            if n % 1000 == 0:
+                assert answers_udp(server)
+        whole = record(rng)
+        for n in range(len(whole)):
+            s.send(whole[:n])
+        assert answers_udp(server) and client.answers()
+    assert answers(server)
+    assert program.process.poll() is None
 
 
 def resident_kib(program):
