@@ -1,14 +1,16 @@
 /* Any sequence of events on a TURN server: frames from clients (signed, when the input says so,
- * with the right key and nonce, and with the tokens and tickets that the server gave), keys
- * that come late or wrong, datagrams, ICMP, connections that come, open and end, in any order
- * and with ids that may be long gone; an operator; and time. The first bytes choose the
- * configuration. What is opened must be closed in the end. */
+ * with the right key and nonce, with the tokens and tickets that the server gave, and with
+ * those of an authorization server, whole or not), keys that come late or wrong, datagrams,
+ * ICMP, connections that come, open and end, in any order and with ids that may be long gone;
+ * an operator; and time. The first bytes choose the configuration. What is opened must be
+ * closed in the end. */
 #include <stdlib.h>
 
 #include "lib/base/crypto.h"
 
 #include "lib/stun/security.h"
 #include "lib/turn/dialect.h"
+#include "lib/turn/oauth_token.h"
 #include "lib/turn/server.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -35,6 +37,16 @@ struct learned { /* an attribute that the server sent last */
     size_t len;
 };
 
+enum claim { /* what the request that is being answered shows */
+    NO_TOKEN,
+    GOOD_TOKEN,
+    BAD_TOKEN
+};
+
+static const struct oauth_key token_key = {
+    .b = "shared with who makes the tokens", .len = 32, .until_unix_s = UINT64_MAX};
+static const struct stun_key mac_key = {.b = "what the tokens hold", .len = 20};
+
 struct fuzz {
     struct turn_server *s;
     struct rd in;
@@ -43,6 +55,8 @@ struct fuzz {
     struct stun_key key;
     uint8_t userhash[STUN_USERHASH_LEN];
     struct learned nonce, algorithms, ticket;
+    enum claim claim;
+    uint32_t token_life_s;
     uint64_t token;
     uint32_t cid;
     turn_id ids[IDS]; /* seen in actions, the newest last */
@@ -81,6 +95,19 @@ static void learn(const struct stun_msg *m, enum stun_attr type, struct learned 
     }
 }
 
+/* A bad token is good for nothing, and what a good one brings ends with it. */
+static void check_claim(const struct fuzz *f, const struct stun_msg *m)
+{
+    uint32_t lifetime_s;
+    if (f->claim == NO_TOKEN || m->cls != STUN_SUCCESS || m->method == STUN_BINDING) {
+        return;
+    }
+    if (f->claim == BAD_TOKEN ||
+        (!stun_get_u32(m, STUN_LIFETIME, &lifetime_s) && lifetime_s > f->token_life_s)) {
+        abort();
+    }
+}
+
 static void read_sent(struct fuzz *f, struct slice sent)
 {
     struct stun_msg m;
@@ -90,6 +117,7 @@ static void read_sent(struct fuzz *f, struct slice sent)
         (stun_has(&m, STUN_FINGERPRINT) && !stun_fingerprint_ok(&m))) {
         abort(); /* the server wrote what nobody can read */
     }
+    check_claim(f, &m);
     learn(&m, STUN_NONCE, &f->nonce);
     learn(&m, STUN_PASSWORD_ALGORITHMS, &f->algorithms);
     learn(&m, STUN_MOBILITY_TICKET, &f->ticket);
@@ -100,11 +128,23 @@ static void read_sent(struct fuzz *f, struct slice sent)
 static void give_keys(struct fuzz *f, turn_id ticket, uint8_t how)
 {
     struct turn_keys keys = {.n = 1, .until_ms = f->now_ms + 1000u * how};
-    keys.key[0] = f->key;
+    keys.key[0] = how % 8 == 3 ? mac_key : f->key;
+    keys.ends_ms = how % 8 == 3 ? keys.until_ms : 0;
     keys.key[0].b[0] ^= how == 1;
     memcpy(keys.name, "turn", 4);
     keys.name_len = 4;
     turn_server_keys(f->s, f->now_ms, ticket, how == 2 ? NULL : &keys);
+}
+
+static void open_token(struct fuzz *f, const struct turn_ask *ask)
+{
+    struct turn_keys keys;
+    const struct oauth_now now = {
+        .unix_s = unix_s(f), .ms = f->now_ms, .name = slice_str("turn.example")};
+    oauth_token_keys(&keys, &token_key, &now, ask->token);
+    memcpy(keys.name, "turn", 4);
+    keys.name_len = 4;
+    turn_server_keys(f->s, f->now_ms, ask->ticket, &keys);
 }
 
 static void drain(struct fuzz *f)
@@ -122,6 +162,8 @@ static void drain(struct fuzz *f)
         }
         if (a.what == TURN_DO_FIND_KEY && (f->flags & WITH_LATE_KEYS)) {
             remember(f, a.key.ticket);
+        } else if (a.what == TURN_DO_FIND_KEY && a.key.token.len > 0) {
+            open_token(f, &a.key);
         } else if (a.what == TURN_DO_FIND_KEY) {
             give_keys(f, a.key.ticket, 255);
         }
@@ -194,9 +236,38 @@ static void put_attr(struct fuzz *f, struct stun_writer *w)
     }
 }
 
-/* Method and attributes are the input's; what makes them authentic is ours. */
-static struct slice sign(struct fuzz *f, uint8_t method, uint8_t n_attrs, uint8_t *buf)
+/* A proper one, one that somebody has changed, or the input's bytes; or none, as when
+ * the allocation was made with one. */
+static void put_token(struct fuzz *f, struct stun_writer *w, uint8_t how)
 {
+    static const uint8_t nonce[12] = {1};
+    const struct oauth_token t = {
+        .mac_key = mac_key, .made_unix_s = unix_s(f), .lifetime_s = (how >> 3) * 60u};
+    uint8_t buf[OAUTH_TOKEN_MAX];
+    struct wr out = wr_over(buf, sizeof buf);
+    if (how % 4 == 0) {
+        return;
+    }
+    if (oauth_token_seal(&t, &token_key, slice_str("turn.example"), nonce, &out)) {
+        abort();
+    }
+    struct slice token = wr_done(&out);
+    f->claim = how % 4 == 1 && t.lifetime_s > 0 ? GOOD_TOKEN : BAD_TOKEN;
+    f->token_life_s = t.lifetime_s;
+    if (how % 4 == 2) {
+        buf[rd_u8(&f->in) % token.len] ^= (uint8_t)(1u << (how >> 5));
+    } else if (how % 4 == 3) {
+        token = rd_take(&f->in, how >> 2);
+    }
+    stun_put_bytes(w, STUN_ACCESS_TOKEN, token);
+}
+
+/* Method and attributes are the input's; what makes them authentic is ours. */
+static struct slice sign(struct fuzz *f, uint8_t what, uint8_t *buf)
+{
+    uint8_t method = what & 15, n_attrs = what >> 5;
+    bool shows_token = what & 16;
+    struct stun_key key = shows_token ? mac_key : f->key;
     struct stun_writer w;
     struct stun_tid tid = {
         .len = 12, .b = {method, n_attrs}
@@ -206,6 +277,11 @@ static struct slice sign(struct fuzz *f, uint8_t method, uint8_t n_attrs, uint8_
     bool is_plain = method == STUN_SEND || method == STUN_BINDING || f->nonce.len == 0;
     stun_begin(&w, buf, FRAME_MAX, &stun_wire_rfc8489,
                method == STUN_SEND ? STUN_INDICATION : STUN_REQUEST, method, &tid);
+    if (!is_plain && shows_token) { /* first, so that no other attribute can hide it */
+        uint8_t how = rd_u8(&f->in);
+        key.hash = how & 4 ? STUN_SHA256 : STUN_SHA1;
+        put_token(f, &w, how);
+    }
     for (uint8_t i = 0; i < n_attrs; i++) {
         put_attr(f, &w);
     }
@@ -221,7 +297,7 @@ static struct slice sign(struct fuzz *f, uint8_t method, uint8_t n_attrs, uint8_
         if (f->flags & WITH_SHA256) {
             stun_put_u32(&w, STUN_PASSWORD_ALGORITHM, (uint32_t)STUN_ALGORITHM_SHA256 << 16);
         }
-        stun_put_integrity(&w, &f->key);
+        stun_put_integrity(&w, &key);
     }
     stun_put_fingerprint(&w);
     return stun_end(&w, &out) ? slice_of(NULL, 0) : out;
@@ -237,9 +313,9 @@ static void from_client(struct fuzz *f, bool is_signed)
 {
     uint8_t buf[FRAME_MAX];
     struct turn_conn c = conn_from(f);
-    uint8_t method = is_signed ? rd_u8(&f->in) : 0; /* and how many attributes */
-    struct slice frame =
-        is_signed ? sign(f, method & 15, method >> 5, buf) : rd_take(&f->in, rd_u8(&f->in));
+    uint8_t what = is_signed ? rd_u8(&f->in) : 0; /* method, token, how many attributes */
+    f->claim = NO_TOKEN;
+    struct slice frame = is_signed ? sign(f, what, buf) : rd_take(&f->in, rd_u8(&f->in));
     /* To the byte, so that one too far is seen. */
     uint8_t *exact = malloc(frame.len ? frame.len : 1);
     if (!exact) {
@@ -252,6 +328,7 @@ static void from_client(struct fuzz *f, bool is_signed)
     if (turn_server_from_client(f->s, f->now_ms, &c, d) == OK) {
         drain(f);
     }
+    f->claim = NO_TOKEN;
     free(exact);
 }
 
@@ -382,6 +459,7 @@ static struct turn_config config_of(uint8_t flags, const struct turn_policy *pol
 {
     struct turn_config cfg = {.realms = {slice_str("realm")},
                               .n_realms = 1,
+                              .third_party = slice_str("turn.example"),
                               .software = slice_str("fuzz"),
                               .anonymity = flags & WITH_ANONYMITY,
                               .nonce_life_s = 600,
