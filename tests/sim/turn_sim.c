@@ -12,7 +12,7 @@
 
 enum {
     SHRINK_RUNS = 500,
-    PLANT_RUNS = 40, /* within which a planted fault must show */
+    PLANT_RUNS = 120, /* within which a planted fault must show */
     STEPS = 2000,
     STEPS_EACH = 40, /* for each of many clients */
     TELL_S = 5
