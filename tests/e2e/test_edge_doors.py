@@ -419,7 +419,7 @@ def test_http_without_a_server_for_it_is_refused(edge, opened):
 
 def test_the_web_server_is_told_the_client(edge, opened):
     heads = queue.Queue()
-    upstream = opened(Upstream(lambda s: heads.put(s.recv(65536))))
+    upstream = opened(Upstream(lambda s: heads.put(s.makefile("rb").read(56))))
     server = edge("--web-upstream", upstream.address, "--web-upstream-proxy-protocol",
                   "--proxy-from", "127.0.0.1/32")
     s = opened(socket.create_connection(server, TIMEOUT_S))
@@ -433,7 +433,7 @@ def test_the_web_server_is_told_the_client(edge, opened):
 
 def test_over_ip6(edge, opened):
     heads = queue.Queue()
-    upstream = opened(Upstream(lambda s: heads.put(s.recv(65536))))
+    upstream = opened(Upstream(lambda s: heads.put(s.makefile("rb").read(56))))
     edge("--listen", "[::1]:0", "--web-upstream", upstream.address,
          "--web-upstream-proxy-protocol", "--proxy-from", "::1/128")
     edge.program.wait_event("ready")
