@@ -251,4 +251,5 @@ def test_a_flood_of_allocates_from_many_addresses_leaves_memory_flat(edge):
     # 70 bytes kept of each address would be more.
     assert resident_kib(program) - before < 1024
     assert answers(server)
+    program.wait_event("alloc")
     assert len([e for e in program.events if e.get("event") == "alloc"]) == 1
