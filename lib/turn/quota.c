@@ -25,6 +25,7 @@ struct user *user_take(struct turn_server *s, uint8_t realm, struct slice name, 
         u->realm = realm;
         if (stun_userhash(u->userhash, name, s->cfg.realms[realm])) {
             pool_give(&s->users, u);
+            *code = 500;
             return NULL;
         }
         memcpy(u->name, name.p, name.len);
